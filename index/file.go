@@ -5,16 +5,12 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"math"
 	"sort"
 	"sync"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 )
-
-// errNotExist is what file systems say of a missing file.
-var errNotExist = fs.ErrNotExist
 
 // File is the index of a sealed segment, read from disk block by block as it is asked. It keeps
 // nothing of what it read. Its methods may be called concurrently, Close too.
@@ -318,6 +314,9 @@ func (f *File) TopicBytes() ([]TopicBytes, error) {
 			t := b.topic(row)
 			if n := len(topics); n > 0 && compareTopics(topics[n-1], t) >= 0 {
 				return nil, f.corrupt(number, rowsAt+row*topicBytes, "order", 0, 0)
+			}
+			if t.Bytes < 0 {
+				return nil, f.corrupt(number, rowsAt+row*topicBytes+16, "sum", 0, uint64(t.Bytes))
 			}
 			topics = append(topics, t)
 		}

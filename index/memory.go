@@ -10,7 +10,8 @@ import (
 // methods may be called by any number of goroutines meanwhile. They take no lock, so they never
 // hold up the writer, and see every entry whose Add returned before they were called.
 //
-// An entry takes about 21 bytes in a long run; a partition takes about 200 besides.
+// An entry takes about 22 bytes in a long run. A partition of two entries takes 180, one of
+// twenty takes 1000: chunks double in size, so a short run has as much room again as it uses.
 type Memory struct {
 	table atomic.Pointer[table]
 

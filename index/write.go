@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"slices"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
@@ -41,10 +42,15 @@ func Write(fs vfs.FS, path string, segment SegmentID, m *Memory, topics ...Topic
 			return fmt.Errorf("topic %x is given twice", topics[i].Topic)
 		}
 	}
+	for _, t := range topics {
+		if t.Bytes < 0 {
+			return fmt.Errorf("topic %x of %d bytes", t.Topic, t.Bytes)
+		}
+	}
 
 	temporary := path + temporarySuffix
 	// OpenReadWrite would keep the bytes of an old file behind ours.
-	if err := fs.Remove(temporary); err != nil && !errors.Is(err, errNotExist) {
+	if err := fs.Remove(temporary); err != nil && !errors.Is(err, os.ErrNotExist) {
 		return err
 	}
 	f, err := fs.OpenReadWrite(temporary, vfs.WriteCategoryUnspecified)
