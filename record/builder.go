@@ -52,8 +52,8 @@ func (b *Builder) Bytes() int { return max(len(b.buf)-b.prefix, HeadBytes) }
 // Append encodes r as the next record. Its timestamp is defaultTimestampMS, in milliseconds since
 // 1970, when r's own is the zero time. r and its bytes stay the caller's and are not kept.
 //
-// Append knows no limit: a caller that has one asks EncodedRecordBytes and Bytes before. A batch that has outgrown
-// the format, at 2 GiB, is refused by Finish and Encoded.
+// Append knows no limit: a caller that has one asks EncodedRecordBytes and Bytes before. A batch
+// that has outgrown the format, at 2 GiB, is refused by Finish and Encoded.
 func (b *Builder) Append(r *Record, defaultTimestampMS int64) {
 	timestamp := defaultTimestampMS
 	if !r.Timestamp.IsZero() {
@@ -106,8 +106,9 @@ func putNullable(dst []byte, i int, b []byte) int {
 // offset 0, and with its CRC or zero in its place. It returns nil when there are no records, or more
 // than a batch can hold (2 GiB).
 //
-// The caller may change the bytes. They are valid until the next Append, Reset or SetPrefix; the
-// next Encoded writes the head anew.
+// The caller may change the bytes, and may append to the slice: what lies behind it in the buffer is
+// free, so that padding needs no copy of the batch. All of it is valid until the next Append, Reset
+// or SetPrefix, which overwrite it; the next Encoded writes the head anew.
 func (b *Builder) Encoded(withCRC bool) []byte {
 	whole := b.EncodedWithPrefix(withCRC)
 	if whole == nil {
@@ -123,7 +124,7 @@ func (b *Builder) EncodedWithPrefix(withCRC bool) []byte {
 		return nil
 	}
 	b.putHead(b.buf[b.prefix:], None, withCRC)
-	return b.buf[:len(b.buf):len(b.buf)]
+	return b.buf
 }
 
 // Finish appends the batch to dst, compressed by c, and returns the extended slice. The base offset

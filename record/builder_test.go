@@ -158,3 +158,114 @@ func TestRoundTripOfAnyRecords(t *testing.T) {
 		require.Equal(t, placed(records, base, now), decoded(t, plain))
 	})
 }
+
+func TestBuilderWithPrefix(t *testing.T) {
+	var b Builder
+	b.SetPrefix(5)
+	b.Append(&someRecords[0], 0)
+	whole := b.EncodedWithPrefix(true)
+	assert.Equal(t, make([]byte, 5), whole[:5])
+	copy(whole, "PREFI")
+	batch := bytes.Clone(b.Encoded(true))
+	assert.Equal(t, batch, whole[5:])
+	assert.Equal(t, len(batch), b.Bytes())
+	assert.Equal(t, batch, built(someRecords[0]).Encoded(true))
+	finished, err := b.Finish(nil, None, true)
+	require.NoError(t, err)
+	assert.Equal(t, batch, finished)
+
+	b.Reset() // keeps the length of the prefix, not its bytes
+	b.Append(&someRecords[1], 0)
+	whole = b.EncodedWithPrefix(false)
+	assert.Equal(t, make([]byte, 5), whole[:5])
+	assert.Equal(t, built(someRecords[1]).Encoded(false), whole[5:])
+
+	b.SetPrefix(-3)
+	b.Append(&someRecords[1], 0)
+	assert.Equal(t, b.Encoded(false), b.EncodedWithPrefix(false))
+}
+
+func TestBuilderResetForgets(t *testing.T) {
+	b := built(someRecords...)
+	b.Producer(1, 2, 3)
+	b.LeaderEpoch(4)
+	h, err := ParseHead(b.Encoded(false))
+	require.NoError(t, err)
+	assert.Equal(t, []int64{1, 2, 3, 4},
+		[]int64{h.ProducerID, int64(h.ProducerEpoch), int64(h.BaseSequence), int64(h.LeaderEpoch)})
+	b.Reset()
+	assert.Zero(t, b.Count())
+	assert.Equal(t, HeadBytes, b.Bytes())
+	b.Append(&someRecords[1], 0)
+	assert.Equal(t, 1, b.Count())
+	assert.Equal(t, built(someRecords[1]).Encoded(true), b.Encoded(true))
+}
+
+func TestBuilderRefuses(t *testing.T) {
+	huge := built(someRecords...)
+	huge.prefix -= math.MaxInt32 // so that Bytes is more than a batch can hold, without holding it
+	for _, tc := range []struct {
+		name  string
+		b     *Builder
+		codec Codec
+		is    error
+	}{
+		{"zero builder", new(Builder), None, ErrEmpty},
+		{"no records", func() *Builder { b := built(someRecords...); b.Reset(); return b }(), Zstd, ErrEmpty},
+		{"too large", huge, None, ErrTooLarge},
+		{"lz4", built(someRecords...), LZ4, ErrCodec},
+		{"codec -1", built(someRecords...), -1, ErrCodec},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			dst := []byte("before")
+			got, err := tc.b.Finish(dst, tc.codec, true)
+			assert.ErrorIs(t, err, tc.is)
+			assert.Equal(t, dst, got)
+			if tc.is != ErrCodec {
+				assert.Nil(t, tc.b.Encoded(true))
+				assert.Nil(t, tc.b.EncodedWithPrefix(true))
+			}
+		})
+	}
+	assert.Equal(t, HeadBytes, new(Builder).Bytes())
+}
+
+func TestFinishAgain(t *testing.T) {
+	b := built(someRecords...)
+	first, err := b.Finish(nil, Zstd, true)
+	require.NoError(t, err)
+	second, err := b.Finish(nil, Zstd, true)
+	require.NoError(t, err)
+	assert.Equal(t, first, second)
+	b.Append(&Record{Value: []byte("one more")}, 42)
+	assert.Len(t, decoded(t, b.Encoded(false)), len(someRecords)+1)
+}
+
+func TestAppendKeepsNothing(t *testing.T) {
+	r := Record{Key: []byte("key"), Value: []byte("value"), Headers: []Header{{"h", []byte("x")}}}
+	b := built(r)
+	want := bytes.Clone(b.Encoded(false))
+	clear(r.Key)
+	clear(r.Value)
+	clear(r.Headers[0].Value)
+	assert.Equal(t, want, b.Encoded(false))
+}
+
+// TestPaddingInPlace appends to an encoded batch, as one who aligns frames does, and then goes on.
+func TestPaddingInPlace(t *testing.T) {
+	var b Builder
+	b.SetPrefix(5)
+	b.Append(&someRecords[3], 0) // leaves the buffer with room behind the second, smaller batch
+	b.Reset()
+	b.Append(&someRecords[0], 0)
+	want := built(someRecords[0]).Encoded(true)
+	whole := b.EncodedWithPrefix(true)
+	require.Greater(t, cap(whole), len(whole))
+	padded := append(whole, 0xee, 0xee, 0xee)
+	assert.Same(t, &whole[0], &padded[0], "no copy")
+	assert.Equal(t, want, padded[5:len(whole)])
+	assert.Equal(t, len(want), b.Bytes(), "the padding is not the batch's")
+
+	b.Append(&someRecords[1], 0)
+	assert.Equal(t, built(someRecords[:2]...).Encoded(true), b.Encoded(true))
+}
