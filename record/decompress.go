@@ -84,8 +84,8 @@ func readBounded(buf []byte, r io.Reader, room, limit int) ([]byte, error) {
 }
 
 // xerialMagic begins snappy data in the framing of the xerial library, which Kafka's Java client
-// writes: 16 bytes of head, then blocks, each behind its length as a big-endian u32. A raw block cannot begin so: the
-// magic's first byte, as the beginning of a block's length, would be followed by a tag that copies from before it.
+// writes: 16 bytes of head, then blocks, each behind its length as a big-endian u32. A raw block
+// cannot begin so: its length would be 10626, and the tag after it a copy from before the block.
 var xerialMagic = []byte("\x82SNAPPY\x00")
 
 const xerialHeadBytes = 16
@@ -129,7 +129,8 @@ func unsnappyBlock(buf, block []byte, limit int, strict bool) ([]byte, error) {
 	if size > limit-len(buf) {
 		return buf, &TooLargeError{Limit: limit}
 	}
-	// Snappy's densest element is a copy of 64 bytes in 3, so a block that claims more is broken and gets no memory.
+	// Snappy's densest element is a copy of 64 bytes in 3, so a block that claims more is broken,
+	// and gets no memory.
 	if size > 22*len(block) {
 		return buf, s2.ErrCorrupt
 	}

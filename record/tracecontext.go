@@ -35,32 +35,34 @@ const (
 // but ff the part that they must share with it. Hexadecimal digits are lower case; a trace id or span
 // id of zeros is invalid. Anything else is a *TraceParentError. v is not kept.
 func ParseTraceParent(v []byte) (TraceContext, error) {
-	var t TraceContext
 	if len(v) < traceParentBytes {
-		return t, &TraceParentError{Byte: len(v), Check: "length"}
+		return TraceContext{}, &TraceParentError{Byte: len(v), Check: "length"}
 	}
-	var version, flags [1]byte
-	for _, field := range []struct {
-		at    int
-		dst   []byte
-		check string
+	var raw [26]byte // version, trace id, span id, flags
+	n := 0
+	for _, field := range [...]struct {
+		at, bytes int
+		check     string
 	}{
-		{0, version[:], "version"},
-		{traceAt, t.TraceID[:], "trace id"},
-		{spanAt, t.SpanID[:], "span id"},
-		{flagsAt, flags[:], "flags"},
+		{0, 1, "version"},
+		{traceAt, 16, "trace id"},
+		{spanAt, 8, "span id"},
+		{flagsAt, 1, "flags"},
 	} {
 		if field.at > 0 && v[field.at-1] != '-' {
 			return TraceContext{}, &TraceParentError{Byte: field.at - 1, Check: "separator"}
 		}
-		if i := decodeLowerHex(field.dst, v[field.at:]); i >= 0 {
+		if i := decodeLowerHex(raw[n:n+field.bytes], v[field.at:]); i >= 0 {
 			return TraceContext{}, &TraceParentError{Byte: field.at + i, Check: field.check}
 		}
+		n += field.bytes
 	}
+	version := raw[0]
+	t := TraceContext{TraceID: [16]byte(raw[1:17]), SpanID: [8]byte(raw[17:25]), Flags: raw[25]}
 	switch {
-	case version[0] == 0xff:
+	case version == 0xff:
 		return TraceContext{}, &TraceParentError{Byte: 0, Check: "version"}
-	case version[0] == 0 && len(v) > traceParentBytes:
+	case version == 0 && len(v) > traceParentBytes:
 		return TraceContext{}, &TraceParentError{Byte: traceParentBytes, Check: "length"}
 	case len(v) > traceParentBytes && v[traceParentBytes] != '-':
 		return TraceContext{}, &TraceParentError{Byte: traceParentBytes, Check: "separator"}
@@ -69,7 +71,6 @@ func ParseTraceParent(v []byte) (TraceContext, error) {
 	case t.SpanID == [8]byte{}:
 		return TraceContext{}, &TraceParentError{Byte: spanAt, Check: "span id"}
 	}
-	t.Flags = flags[0]
 	return t, nil
 }
 

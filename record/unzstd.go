@@ -9,7 +9,8 @@ import (
 )
 
 // zstdReaders holds decoders for whole slices, which have no goroutines. The capacity of the
-// destination is the bound of what they expand, so that one decoder serves callers with different bounds.
+// destination is the bound of what they expand, so that one decoder serves callers with different
+// bounds.
 var zstdReaders = sync.Pool{New: func() any {
 	d, err := zstd.NewReader(nil, zstd.WithDecoderConcurrency(1), zstd.WithDecoderLowmem(true),
 		zstd.WithDecodeAllCapLimit(true))
@@ -30,8 +31,8 @@ const (
 // How much src expands to is bounded beforehand from its block heads, which costs a step a block.
 // Where the bound lies within limit, as it does for all but enormous or hostile batches, src is
 // expanded in one go into a destination in which it cannot run out of room. The decoder's errors do
-// not tell a destination that is too small from corruption; therefore a bound beyond limit takes the slower
-// way through a stream, where they can be told apart.
+// not tell a destination that is too small from corruption; therefore a bound beyond limit takes the
+// slower way through a stream, where they can be told apart.
 func unzstd(buf, src []byte, limit int) ([]byte, error) {
 	bound, exact := zstdBound(src)
 	switch {
@@ -85,8 +86,8 @@ func zstdBound(src []byte) (bound int64, exact bool) {
 	return bound, exact
 }
 
-// zstdBlocksBound returns an upper bound of what the blocks that src begins with expand to, up to and with the last
-// of their frame, and the bytes behind them.
+// zstdBlocksBound returns an upper bound of what the blocks that src begins with expand to, up to
+// and with the last of their frame, and the bytes behind them.
 func zstdBlocksBound(src []byte) (bound int64, rest []byte) {
 	for len(src) >= 3 {
 		head := int(src[0]) | int(src[1])<<8 | int(src[2])<<16

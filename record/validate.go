@@ -1,13 +1,13 @@
 package record
 
 // Validate checks a batch that comes from a client and is to be stored as it is, and returns its
-// head. b is exactly one batch; its CRC is right; its codec is supported; every record decodes; their offset deltas are
-// 0, 1, 2 … and the last offset delta agrees. Snappy records must be what every snappy decoder reads,
-// without the extensions of s2.
+// head. b is exactly one batch; its CRC is right; its codec is supported; every record decodes; their
+// offset deltas are 0, 1, 2 … and the last offset delta agrees. Snappy records must be what every
+// snappy decoder reads, without the extensions of s2.
 //
 // maxDecoded is as for Decoder.Reset, and so are the errors. Timestamps are not judged: some clients
-// leave the maximum unset. Neither are the attributes beside the codec, the producer's fields, the base offset and the leader epoch: who assigns those knows
-// more.
+// leave the maximum unset. Neither are the attributes beside the codec, nor the producer's fields, the
+// base offset and the leader epoch; who assigns those knows more.
 func Validate(b []byte, maxDecoded int) (Head, error) {
 	h, err := ParseHead(b)
 	if err != nil {

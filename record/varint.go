@@ -30,8 +30,10 @@ func putVarint(b []byte, i int, v int64) int {
 // varint reads the varint at b[i:] and returns the index behind it, or -1 when there is none: b ends
 // within it, or it does not fit 64 bits. An i of -1 yields -1, so that a chain of reads needs one check.
 func varint(b []byte, i int) (v int64, next int) {
-	if uint(i) < uint(len(b)) && b[i] < 0x80 {
-		return int64(b[i]>>1) ^ -int64(b[i]&1), i + 1
+	if uint(i) < uint(len(b)) {
+		if c := int64(b[i]); c < 0x80 {
+			return c>>1 ^ -(c & 1), i + 1
+		}
 	}
 	return longVarint(b, i)
 }
