@@ -2,6 +2,9 @@ package record
 
 import "slices"
 
+// paddingBytes is kept free behind the records.
+const paddingBytes = 8
+
 // Builder encodes one batch at a time. Its zero value is ready; Reset begins the next batch and
 // keeps the buffer, so that a Builder in use allocates nothing. It is for one goroutine at a time.
 //
@@ -71,7 +74,7 @@ func (b *Builder) Append(r *Record, defaultTimestampMS int64) {
 	timestampDelta, offsetDelta := timestamp-b.baseTimestamp, int64(b.count)
 	body := bodyBytes(r, varintBytes(timestampDelta), varintBytes(offsetDelta))
 	start, size := len(b.buf), varintBytes(int64(body))+body
-	b.buf = slices.Grow(b.buf, size)[:start+size]
+	b.buf = slices.Grow(b.buf, size+paddingBytes)[:start+size]
 	putRecord(b.buf[start:], r, body, timestampDelta, offsetDelta)
 	b.count++
 }
@@ -118,7 +121,7 @@ func (b *Builder) Encoded(withCRC bool) []byte {
 }
 
 // EncodedWithPrefix is Encoded with the bytes that SetPrefix reserved in front of the batch, which
-// the caller fills in.
+// the caller fills in. The caller may append padding of up to 8 bytes without a new allocation.
 func (b *Builder) EncodedWithPrefix(withCRC bool) []byte {
 	if b.count == 0 || b.Bytes() > maxBatchBytes {
 		return nil
