@@ -1,0 +1,6 @@
+//go:build race
+
+package crashfs
+
+// raceEnabled makes Write scramble the caller's bytes.
+const raceEnabled = true
