@@ -1,0 +1,146 @@
+package log
+
+import (
+	"sync"
+	"sync/atomic"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
+
+	"github.com/stratalog/strata/record"
+	"github.com/stratalog/strata/segment"
+)
+
+// Record is one record: what is appended and what is read.
+type Record = record.Record
+
+// Header is one header of a record.
+type Header = record.Header
+
+// Log is an open log. Its methods may be called concurrently. Open makes one, Close ends it.
+//
+// Lock order: topicsMu, the pen, syncMu, mu, endMu. Nothing is locked under endMu. No I/O is done
+// under mu or endMu.
+type Log struct {
+	o      Options // with defaults; immutable, like the fields up to the next blank line
+	dir    string  // canonical
+	logDir string
+	fs     vfs.FS
+	files  *files
+	id     segment.LogID
+	epoch  int32 // counts the openings; what this one appends carries it
+	lock   *directoryLock
+	// manifest is the one in force since Open, or nil.
+	manifest *segment.Manifest
+	// strangers are segments in the directory that are not part of the log. Their names are not used.
+	strangers []segment.Name
+
+	// topicsMu is held by the one who changes topics, over the commit that does.
+	topicsMu sync.Mutex
+
+	// parts is the published list of segments, stored under mu, never modified.
+	parts atomic.Pointer[parts]
+	// byNumber is the published list of partitions by number, with nil for deleted ones. Stored under
+	// mu; a stored list is never modified but for being appended to.
+	byNumber atomic.Pointer[[]*Partition]
+
+	// syncMu serializes syncs of the active segment.
+	syncMu sync.Mutex
+
+	// mu is what sequencing happens under. It guards the fields below, up to the next blank line.
+	mu       sync.Mutex
+	catalog  *catalog
+	position uint64 // of the next record
+	time     logTime
+	lastTime int64 // of the last sequenced frame
+	pending  *group
+	spare    *group // an empty one whose buffers can be used again, or nil
+	tail     tail
+	room     roomQueue
+	pen      pen
+	failed   error // the first error of a write or sync, as *FailedError; sticky
+	closed   bool
+	appended int64 // bytes sequenced since Open
+
+	// coarse is the log's time in milliseconds as of the last look at the clock; groupOpen says that
+	// there are pending commits, for which it is good enough.
+	coarse    atomic.Int64
+	groupOpen atomic.Bool
+	// arrived counts the commits of the pending group, for the one who waits for them.
+	arrived atomic.Int64
+	// lastGroup is how many commits the last commit group had. It belongs to the holder of the pen.
+	lastGroup int64
+	// touched is what the commit group being written touches; it belongs to the holder of the pen.
+	touched []touched
+
+	// endMu guards what is published of the log's end. Readers take it, so it is held for moments.
+	endMu   sync.Mutex
+	written place
+	synced  place
+	dirty   []*Partition  // those with written records that are not synced
+	moved   chan struct{} // closed when an end moves, made by who waits
+	// writtenPosition and syncedPosition repeat the positions of written and synced.
+	writtenPosition, syncedPosition atomic.Uint64
+
+	scribe   scribe
+	preparer preparer
+	sealer   sync.WaitGroup // writers of indexes of sealed segments
+	count    counters
+}
+
+// place is an end of the log: the position behind it, and the byte behind its last frame.
+type place struct {
+	position uint64
+	part     *part
+	byte     int64
+}
+
+// tail is where the next sequenced frame will stand.
+type tail struct {
+	part *part
+	seg  *segment.Segment
+	salt uint64
+	byte int64 // behind the last sequenced frame
+	// claimed is the byte up to which room on disk is sure.
+	claimed int64
+	// zeros is the byte up to which the file is prepared; 0 when it was not.
+	zeros int64
+	index indexer // belongs to the holder of the pen
+	// marked says that the last frame is an end mark; belongs to the holder of the pen.
+	marked bool
+}
+
+// Dir returns the canonical path of the log's directory.
+func (l *Log) Dir() string { return l.dir }
+
+// Position returns the position behind the last record that readers see.
+func (l *Log) Position() uint64 { return l.syncedPosition.Load() }
+
+// usable returns why the log takes no commits. mu is held.
+func (l *Log) usableLocked() error {
+	switch {
+	case l.failed != nil:
+		return l.failed
+	case l.closed:
+		return ErrClosed
+	case l.o.ReadOnly:
+		return ErrReadOnly
+	}
+	return nil
+}
+
+// partition returns the partition with this number, or nil when it was deleted.
+func (l *Log) partition(number uint32) *Partition {
+	if list := *l.byNumber.Load(); int(number) < len(list) {
+		return list[number]
+	}
+	return nil
+}
+
+// publishPartitionsLocked makes the partitions of the catalog known to those without mu.
+func (l *Log) publishPartitionsLocked() {
+	list := make([]*Partition, l.catalog.nextNumber)
+	for number, p := range l.catalog.partitions {
+		list[number] = p
+	}
+	l.byNumber.Store(&list)
+}

@@ -1,0 +1,98 @@
+package log_test
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"testing"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
+	"github.com/stretchr/testify/require"
+	"go.uber.org/goleak"
+
+	"github.com/stratalog/strata/log"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+var ctx = context.Background()
+
+func open(t testing.TB, fs vfs.FS, dir string, o log.Options) *log.Log {
+	t.Helper()
+	o.FS = fs
+	l, err := log.Open(dir, o)
+	require.NoError(t, err)
+	return l
+}
+
+func values(t testing.TB, l *log.Log, topic string) []string {
+	t.Helper()
+	tp, err := l.Topic(topic)
+	require.NoError(t, err)
+	var out []string
+	for r, err := range tp.Read(log.Oldest) {
+		require.NoError(t, err)
+		out = append(out, string(r.Value))
+	}
+	return out
+}
+
+func TestAppendReadReopen(t *testing.T) {
+	for _, fs := range []vfs.FS{vfs.NewMem(), nil} {
+		dir := "data"
+		if fs == nil {
+			dir = t.TempDir() + "/deep/er"
+		}
+		var want []string
+		for round := range 5 {
+			l := open(t, fs, dir, log.Options{SegmentBytes: 64 << 10})
+			tp, err := l.CreateTopic(ctx, "orders", log.TopicOptions{Partitions: 3})
+			require.NoError(t, err)
+			for i := range 200 {
+				v := fmt.Sprintf("%d-%d %0500d", round, i, i)
+				_, err := tp.Append(ctx, log.Record{Key: []byte(fmt.Sprint(i % 7)), Value: []byte(v)})
+				require.NoError(t, err)
+				want = append(want, v)
+			}
+			require.Equal(t, want, values(t, l, "orders"))
+			require.NoError(t, l.Close())
+			require.NoError(t, l.Close())
+		}
+		l := open(t, fs, dir, log.Options{SegmentBytes: 64 << 10})
+		require.Equal(t, want, values(t, l, "orders"))
+		require.Greater(t, l.Metrics().Segments, int64(3))
+		require.NoError(t, l.Close())
+	}
+}
+
+func TestConcurrentCommits(t *testing.T) {
+	l := open(t, nil, t.TempDir(), log.Options{SegmentBytes: 256 << 10})
+	var topics []*log.Topic
+	for i := range 3 {
+		tp, err := l.CreateTopic(ctx, fmt.Sprint("t", i), log.TopicOptions{Partitions: 2})
+		require.NoError(t, err)
+		topics = append(topics, tp)
+	}
+	var wg sync.WaitGroup
+	for g := range 64 {
+		wg.Go(func() {
+			for i := range 50 {
+				c := l.NewCommit()
+				c.Durability(log.Durability((g + i) % 3))
+				for _, tp := range topics {
+					c.Append(tp, log.Record{Key: fmt.Append(nil, g), Value: fmt.Appendf(nil, "%d/%d", g, i)})
+				}
+				_, err := c.Commit(ctx)
+				if err != nil {
+					t.Error(err)
+				}
+			}
+		})
+	}
+	wg.Wait()
+	require.NoError(t, l.Sync(ctx))
+	for _, tp := range topics {
+		require.Len(t, values(t, l, tp.Name()), 64*50)
+	}
+	require.NoError(t, l.Close())
+}

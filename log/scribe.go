@@ -1,0 +1,224 @@
+package log
+
+import (
+	"context"
+	"sync/atomic"
+	"time"
+
+	"github.com/stratalog/strata/segment"
+)
+
+// The scribe is the log's own goroutine. It writes what nobody waits for by blocking, syncs what was
+// only written, and adds an end mark when the log has come to rest.
+
+const (
+	bufferedAfter = 2 * time.Millisecond  // how long buffered commits wait to be written
+	bufferedBytes = 256 << 10             // how many of them are written at once
+	idleAfter     = 50 * time.Millisecond // when a log without writes is at rest
+)
+
+type scribe struct {
+	kick chan struct{} // has room for one
+	stop chan struct{}
+	done chan struct{}
+	// awake says that the scribe will look again by itself.
+	awake atomic.Bool
+	// lastWrite and unsyncedSince are on the monotonic clock; unsyncedSince is 0 when there is nothing.
+	lastWrite, unsyncedSince atomic.Int64
+	// bufferedSince is when the oldest buffered commit came, 0 when there is none. Guarded by Log.mu.
+	bufferedSince time.Duration
+}
+
+func (s *scribe) start(l *Log) {
+	s.kick, s.stop, s.done = make(chan struct{}, 1), make(chan struct{}), make(chan struct{})
+	go s.run(l)
+}
+
+// end stops the scribe and waits for it.
+func (s *scribe) end() {
+	close(s.stop)
+	<-s.done
+}
+
+func (s *scribe) wake() {
+	select {
+	case s.kick <- struct{}{}:
+	default:
+	}
+}
+
+// wrote tells that a commit group was written, at the time now.
+func (s *scribe) wrote(now time.Duration, synced bool) {
+	s.lastWrite.Store(int64(now))
+	if !synced {
+		s.unsyncedSince.CompareAndSwap(0, int64(now)|1)
+	}
+	if !s.awake.Swap(true) {
+		s.wake()
+	}
+}
+
+// callScribeLocked hands the pending commits to the scribe. The pen lies free.
+func (l *Log) callScribeLocked() {
+	l.pen.scribe = true
+	l.scribe.wake()
+}
+
+// wakeScribeLocked tells the scribe of a commit that nobody waits for.
+func (l *Log) wakeScribeLocked() {
+	if l.pending.bytes >= bufferedBytes && !l.pen.held && !l.pen.scribe {
+		l.callScribeLocked()
+		return
+	}
+	if l.scribe.bufferedSince == 0 {
+		l.scribe.bufferedSince = l.o.Clock.Monotonic() | 1
+		l.scribe.wake()
+	}
+}
+
+func (s *scribe) run(l *Log) {
+	defer close(s.done)
+	timer := l.o.Clock.NewTimer(time.Hour)
+	defer timer.Stop()
+	for {
+		select {
+		case <-s.stop:
+			return
+		case <-s.kick:
+		case <-timer.C():
+		}
+		if next := l.scribeTurn(); next > 0 {
+			timer.Reset(next)
+		} else {
+			timer.Stop()
+		}
+	}
+}
+
+// scribeTurn does what is due and returns when to look again, 0 for when something happens.
+func (l *Log) scribeTurn() time.Duration {
+	next := l.writeBuffered()
+	soonest := func(d time.Duration) {
+		if next == 0 || d < next {
+			next = max(d, time.Microsecond)
+		}
+	}
+	now := l.o.Clock.Monotonic()
+	if since := l.scribe.unsyncedSince.Load(); since != 0 && l.o.SyncInterval > 0 {
+		if due := time.Duration(since) + l.o.SyncInterval; due <= now {
+			if err := l.syncWritten(); err != nil {
+				_ = l.fail(err, nil)
+			}
+		} else {
+			soonest(due - now)
+		}
+	}
+	l.scribe.awake.Store(false)
+	if due := time.Duration(l.scribe.lastWrite.Load()) + idleAfter; due > now {
+		l.scribe.awake.Store(true)
+		soonest(due - now)
+	} else if l.markIdle() {
+		l.scribe.awake.Store(true)
+		soonest(idleAfter)
+	}
+	return next
+}
+
+// writeBuffered writes pending commits that are due and returns when those that are left will be.
+func (l *Log) writeBuffered() time.Duration {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.pen.held || l.pending.commits == 0 {
+		// Who has the pen writes them, or calls again.
+		l.pen.scribe = false
+		if l.pending.commits == 0 {
+			l.scribe.bufferedSince = 0
+			return 0
+		}
+		return bufferedAfter
+	}
+	if !l.pen.scribe && l.scribe.bufferedSince != 0 {
+		if due := l.scribe.bufferedSince + bufferedAfter; due > l.o.Clock.Monotonic() {
+			return due - l.o.Clock.Monotonic()
+		}
+	}
+	l.pen.scribe = false
+	l.scribe.bufferedSince = 0
+	l.pen.held = true
+	l.mu.Unlock()
+	l.writeAndPass()
+	l.mu.Lock()
+	if l.pending.commits > 0 {
+		return bufferedAfter
+	}
+	return 0
+}
+
+// markIdle syncs what is not synced and adds an end mark, when there is none and nothing is pending.
+// It reports whether there is still something to do later.
+func (l *Log) markIdle() bool {
+	l.takePen()
+	defer l.passPen()
+	if l.tail.marked {
+		return false
+	}
+	if l.o.SyncInterval < 0 && l.syncedPosition.Load() != l.writtenPosition.Load() {
+		return false
+	}
+	if err := l.syncWritten(); err != nil {
+		_ = l.fail(err, nil)
+		return false
+	}
+	return !l.mark(segment.Idle)
+}
+
+// mark writes an end mark of this kind, when nothing is pending. The caller has the pen, and all that
+// is written is synced. It reports whether there is nothing left to do.
+func (l *Log) mark(kind segment.Kind) bool {
+	l.mu.Lock()
+	if l.pending.commits > 0 || l.failed != nil {
+		gone := l.failed != nil
+		l.mu.Unlock()
+		return gone
+	}
+	at := l.tail.byte
+	m := segment.Mark{Position: l.position, Time: l.lastTime, Epoch: l.epoch}
+	if at+segment.FrameHeadBytes > l.tail.claimed {
+		l.mu.Unlock()
+		return true // the kept room is used up; a mark only narrows a window
+	}
+	l.tail.byte += segment.FrameHeadBytes
+	part, seg := l.tail.part, l.tail.seg
+	l.mu.Unlock()
+	if err := seg.Write(m.Encode(kind, l.tail.salt, at), at); err != nil {
+		_ = l.fail(err, nil)
+		return true
+	}
+	l.tail.marked = true
+	l.publishWritten(place{position: m.Position, part: part, byte: at + segment.FrameHeadBytes})
+	return true
+}
+
+// Sync returns when everything that was committed before is synced, whatever its durability.
+func (l *Log) Sync(ctx context.Context) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	l.mu.Lock()
+	err := l.usableLocked()
+	l.mu.Unlock()
+	if err != nil {
+		return err
+	}
+	// Who has the pen may be writing commits that were acknowledged as buffered.
+	l.takePen()
+	err = l.writePending()
+	l.passPen()
+	if err != nil {
+		return err
+	}
+	if err := l.syncWritten(); err != nil {
+		return l.fail(err, nil)
+	}
+	return nil
+}

@@ -1,0 +1,237 @@
+package log
+
+import (
+	"errors"
+	"fmt"
+	"sort"
+	"sync"
+	"sync/atomic"
+
+	"github.com/stratalog/strata/index"
+	"github.com/stratalog/strata/segment"
+)
+
+// positionRun is the partition number under which an index keeps positions: an entry for about every
+// positionStride bytes of frames, with the first position in place of an offset.
+const (
+	positionRun    = 1<<32 - 1
+	positionStride = 64 << 10
+)
+
+// part is one segment of the log.
+type part struct {
+	l    *Log
+	id   segment.LogID // of the log that wrote it; immutable, like the name
+	name segment.Name
+
+	// memory is the index of a segment that this process writes or wrote. It stays when the segment is
+	// sealed, until its file is there.
+	memory atomic.Pointer[index.Memory]
+
+	mu      sync.Mutex
+	seg     *segment.Segment // opened when first used; guarded by mu
+	idx     *index.File      // guarded by mu
+	idxGone bool             // there is no usable index file; guarded by mu
+	// end of a sealed segment, once it is known. Guarded by mu.
+	end      segment.End
+	endKnown bool
+}
+
+// parts is the segments of the log in order. It is replaced, never modified.
+type parts []*part
+
+// at returns the index of the segment that holds position, which must not be before the first.
+func (ps parts) at(position uint64) int {
+	return max(0, sort.Search(len(ps), func(i int) bool { return ps[i].name.Position > position })-1)
+}
+
+// open returns the segment, opening it when it is not.
+func (p *part) open() (*segment.Segment, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.openLocked()
+}
+
+func (p *part) openLocked() (*segment.Segment, error) {
+	if p.seg == nil {
+		seg, err := segment.Open(p.l.files, p.l.logDir, p.id, p.name, false)
+		if err != nil {
+			return nil, p.missing(err)
+		}
+		p.seg = seg
+	}
+	return p.seg, nil
+}
+
+// missing turns "no such file" into damage: the log knows that the segment must be there.
+func (p *part) missing(err error) error {
+	if isNotExist(err) {
+		return &CorruptError{File: p.name.String(), Position: p.name.Position, Check: "missing"}
+	}
+	return err
+}
+
+// sealedEnd returns where the frames of the sealed segment at i end, as its successor says.
+func (l *Log) sealedEnd(ps parts, i int) (byteEnd int64, position uint64, err error) {
+	p := ps[i]
+	p.mu.Lock()
+	known, end := p.endKnown, p.end
+	p.mu.Unlock()
+	if known {
+		return end.Byte, end.Position, nil
+	}
+	next := ps[i+1]
+	seg, err := next.open()
+	if err != nil {
+		return 0, 0, err
+	}
+	head, err := seg.Head()
+	if err != nil {
+		return 0, 0, err
+	}
+	if head.Predecessor == nil || head.Predecessor.Name != p.name {
+		return 0, 0, &CorruptError{File: next.name.String(), Position: next.name.Position, Check: "predecessor"}
+	}
+	p.setEnd(segment.End{Byte: head.Predecessor.EndByte, Position: head.Predecessor.EndPosition})
+	return head.Predecessor.EndByte, head.Predecessor.EndPosition, nil
+}
+
+func (p *part) setEnd(e segment.End) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.end, p.endKnown = e, true
+}
+
+// index returns what finds batches in the segment at i: memory, file, or, when neither is there, an
+// index made by reading the segment, which is then kept.
+func (l *Log) index(ps parts, i int) (index.Reader, error) {
+	p := ps[i]
+	if m := p.memory.Load(); m != nil {
+		return m, nil
+	}
+	if i == len(ps)-1 {
+		return nil, fmt.Errorf("log: %s has no index", p.name) // unreachable: the last has one in memory
+	}
+	end, position, err := l.sealedEnd(ps, i)
+	if err != nil {
+		return nil, err
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.idx != nil {
+		return p.idx, nil
+	}
+	if !p.idxGone {
+		idx, err := index.Open(l.files, l.fs.PathJoin(l.logDir, p.name.Index()), p.indexID(end, position))
+		if err == nil {
+			p.idx = idx
+			return idx, nil
+		}
+		if !isNotExist(err) && !errors.Is(err, index.ErrCorrupt) && !errors.Is(err, index.ErrMismatch) && !errors.Is(err, index.ErrFormat) {
+			return nil, err
+		}
+		p.idxGone = true
+	}
+	m, err := p.rebuildLocked(end)
+	if err != nil {
+		return nil, err
+	}
+	p.memory.Store(m)
+	l.o.Logger.Warn("index was missing or damaged and was made again", "segment", p.name.String())
+	if l.o.Events.IndexRebuilt != nil {
+		l.o.Events.IndexRebuilt(SegmentInfo{File: p.name.String(), Position: p.name.Position, Bytes: end})
+	}
+	return m, nil
+}
+
+func (p *part) indexID(end int64, position uint64) index.SegmentID {
+	return index.SegmentID{Name: p.name.String(), EndByte: end, EndPosition: position, LogID: p.id}
+}
+
+// rebuildLocked makes the index of a sealed segment by reading it. Damaged frames are left out.
+func (p *part) rebuildLocked(end int64) (*index.Memory, error) {
+	seg, err := p.openLocked()
+	if err != nil {
+		return nil, err
+	}
+	start, err := dataStart(seg, end)
+	if err != nil {
+		return nil, err
+	}
+	m := index.NewMemory()
+	ix := indexer{memory: m}
+	sc := seg.Scan(start, end)
+	var f segment.Frame
+	for {
+		err := sc.Next(&f)
+		if errors.Is(err, ErrCorrupt) {
+			err = sc.Resync()
+			if err == nil {
+				continue
+			}
+		}
+		if isEOF(err) {
+			return m, nil
+		}
+		if err != nil {
+			return nil, err
+		}
+		if err := ix.add(&f, nil); err != nil {
+			return nil, err
+		}
+	}
+}
+
+// dataStart returns where the frames behind the catalog begin, also when that is damaged.
+func dataStart(seg *segment.Segment, end int64) (int64, error) {
+	if start := seg.Data(); start > 0 {
+		return start, nil
+	}
+	sc := seg.Scan(segment.HeadBytes, end)
+	if err := sc.Resync(); err != nil && !isEOF(err) {
+		return 0, err
+	}
+	return sc.At(), nil
+}
+
+// indexer adds frames to the index of a segment.
+type indexer struct {
+	memory *index.Memory
+	// The stride that is not in the index yet begins with the frame at strideByte.
+	strideByte     int64
+	stridePosition uint64
+}
+
+// add adds the batches of f, in order of their frames, and calls each, where that is given, with each
+// batch.
+func (ix *indexer) add(f *segment.Frame, each func(*segment.Entry)) error {
+	if f.Kind != segment.Commit {
+		return nil
+	}
+	if ix.strideByte == 0 {
+		ix.strideByte, ix.stridePosition = f.At, f.Position
+	}
+	if f.At >= ix.strideByte+positionStride {
+		if err := ix.memory.Add(positionRun, index.Entry{
+			Offset: int64(ix.stridePosition), Byte: ix.strideByte, MaxTimestamp: f.Time / 1000,
+			Count: int32(f.Position - ix.stridePosition),
+		}); err != nil {
+			return err
+		}
+		ix.strideByte, ix.stridePosition = f.At, f.Position
+	}
+	r := segment.NewEntryReader(f)
+	var e segment.Entry
+	for r.Next(&e) {
+		if err := ix.memory.Add(e.Partition, index.Entry{
+			Offset: e.Head.BaseOffset, Byte: f.At, MaxTimestamp: e.Head.MaxTimestamp,
+			Count: int32(e.Records()), Bytes: int32(len(e.Batch)),
+		}); err != nil {
+			return err
+		}
+		if each != nil {
+			each(&e)
+		}
+	}
+	return nil
+}

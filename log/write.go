@@ -1,0 +1,222 @@
+package log
+
+import (
+	"github.com/stratalog/strata/segment"
+)
+
+// writePending writes the pending commit group and, when one of its commits wants that, syncs it,
+// and wakes those who wait for it. The caller holds the pen, and still holds it afterwards.
+func (l *Log) writePending() error {
+	l.mu.Lock()
+	if l.failed != nil {
+		err := l.failed
+		l.mu.Unlock()
+		return err
+	}
+	g := l.pending
+	if g.commits == 0 {
+		l.mu.Unlock()
+		return nil
+	}
+	if l.pending = l.spare; l.pending == nil {
+		l.pending = &group{}
+	}
+	l.spare = nil
+	l.groupOpen.Store(false)
+	l.arrived.Store(0)
+	part, seg := l.tail.part, l.tail.seg
+	l.mu.Unlock()
+
+	l.lastGroup = int64(g.commits)
+	if err := l.writeGroup(g, part, seg); err != nil {
+		return l.fail(err, g)
+	}
+	if g.sync {
+		if err := l.syncWritten(); err != nil {
+			return l.fail(err, g)
+		}
+	}
+	l.mu.Lock()
+	g.wakeLocked(Synced)
+	g.reset()
+	l.spare = g
+	l.mu.Unlock()
+	return nil
+}
+
+// writeGroup writes g, publishes it as written, and wakes those who wait for no more than that.
+func (l *Log) writeGroup(g *group, part *part, seg *segment.Segment) error {
+	started := l.o.Clock.Monotonic()
+	l.endMu.Lock()
+	durable := l.synced.byte
+	l.endMu.Unlock()
+	var indexErr error
+	l.touched = l.touched[:0]
+	g.complete(l.tail.salt, durable, func(f *segment.Frame) {
+		if err := l.tail.index.add(f, l.touch); err != nil && indexErr == nil {
+			indexErr = err
+		}
+	})
+	if indexErr != nil {
+		return indexErr
+	}
+	if err := g.write(seg); err != nil {
+		return err
+	}
+	l.noteTouched()
+	l.tail.marked = false
+	l.publishWritten(place{position: g.position, part: part, byte: g.start + g.bytes})
+	l.count.groups.Add(1)
+	l.count.groupCommits.observe(int64(g.commits))
+	l.count.writtenBytes.Add(g.bytes)
+	ended := l.o.Clock.Monotonic()
+	l.count.write.observe(int64(ended - started))
+	l.scribe.wrote(ended, g.sync)
+	l.preparer.wrote(g.bytes)
+	if g.unsynced {
+		l.mu.Lock()
+		g.wakeLocked(Written)
+		l.mu.Unlock()
+	}
+	return nil
+}
+
+// touched is a partition of a commit group that is being written, and its end behind the group.
+type touched struct {
+	p    *Partition
+	next int64
+}
+
+// touch collects the ends of the partitions of a commit group.
+func (l *Log) touch(e *segment.Entry) {
+	p := l.partition(e.Partition)
+	if p == nil {
+		return
+	}
+	next := e.Head.BaseOffset + int64(e.Records())
+	if n := len(l.touched); n > 0 && l.touched[n-1].p == p {
+		l.touched[n-1].next = next
+		return
+	}
+	l.touched = append(l.touched, touched{p, next})
+}
+
+// noteTouched moves the ends of what is written of the partitions of a commit group that was.
+func (l *Log) noteTouched() {
+	for _, t := range l.touched {
+		t.p.written.Store(t.next)
+		// In this order: who syncs unmarks the partition and then reads its end.
+		if !t.p.dirty.Swap(true) {
+			l.endMu.Lock()
+			l.dirty = append(l.dirty, t.p)
+			l.endMu.Unlock()
+		}
+	}
+}
+
+// publishWritten moves the end of what is written.
+func (l *Log) publishWritten(to place) {
+	l.endMu.Lock()
+	defer l.endMu.Unlock()
+	l.written = to
+	l.writtenPosition.Store(to.position)
+	l.wakeFollowersLocked()
+}
+
+// syncWritten makes durable what is written, and publishes that. Any goroutine may call it.
+func (l *Log) syncWritten() error {
+	l.syncMu.Lock()
+	defer l.syncMu.Unlock()
+	l.scribe.unsyncedSince.Store(0) // before looking: a later write sets it again
+	l.endMu.Lock()
+	to := l.written
+	if l.synced == to {
+		l.endMu.Unlock()
+		return nil
+	}
+	dirty := l.dirty
+	l.dirty = nil
+	// What is written from here on makes its partition dirty again. The order matters: unmark, then
+	// read the end, so that no later batch is left off the list.
+	next := make([]int64, len(dirty))
+	for i, p := range dirty {
+		p.dirty.Store(false)
+		next[i] = p.written.Load()
+	}
+	l.endMu.Unlock()
+
+	started := l.o.Clock.Monotonic()
+	l.count.syncing.Store(int64(started) + 1)
+	seg, err := to.part.open()
+	if err == nil {
+		err = seg.Sync()
+	}
+	l.count.syncing.Store(0)
+	if err != nil {
+		return err
+	}
+	l.count.syncs.Add(1)
+	l.count.sync.observe(int64(l.o.Clock.Monotonic() - started))
+
+	l.endMu.Lock()
+	defer l.endMu.Unlock()
+	l.synced = to
+	for i, p := range dirty {
+		p.synced.Store(next[i])
+	}
+	l.syncedPosition.Store(to.position)
+	l.wakeFollowersLocked()
+	return nil
+}
+
+// fail makes the log refuse commits, tells everybody who waits, and returns what they get.
+func (l *Log) fail(cause error, g *group) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.failLocked(cause, g)
+}
+
+func (l *Log) failLocked(cause error, g *group) error {
+	if l.failed == nil {
+		l.failed = &FailedError{Cause: cause}
+		l.o.Logger.Error("log failed, open it again", "dir", l.dir, "error", cause)
+		if l.o.Events.Failed != nil {
+			l.o.Events.Failed(l.failed)
+		}
+	}
+	for _, lost := range []*group{g, l.pending} {
+		if lost == nil {
+			continue
+		}
+		for _, w := range lost.waiters {
+			if w != nil {
+				w.wakeLocked(l.failed)
+			}
+		}
+	}
+	l.pending.reset()
+	l.groupOpen.Store(false)
+	l.room.wakeAllLocked()
+	l.endMu.Lock()
+	l.wakeFollowersLocked()
+	l.endMu.Unlock()
+	return l.failed
+}
+
+// wakeFollowersLocked wakes those who wait for an end to move. endMu is held.
+func (l *Log) wakeFollowersLocked() {
+	if l.moved != nil {
+		close(l.moved)
+		l.moved = nil
+	}
+}
+
+// movedChannel returns a channel that is closed when an end moves, or the log fails or closes.
+func (l *Log) movedChannel() <-chan struct{} {
+	l.endMu.Lock()
+	defer l.endMu.Unlock()
+	if l.moved == nil {
+		l.moved = make(chan struct{})
+	}
+	return l.moved
+}
