@@ -91,12 +91,7 @@ func (c *cursor) limit() (limit int64, sealed bool, err error) {
 // when there is none yet. After a *CorruptError, skip moves behind the damage.
 func (c *cursor) next(f *segment.Frame) error {
 	for {
-		limit, sealed, err := c.limit()
-		if err != nil {
-			return err
-		}
-		c.sc.Extend(limit)
-		more, err := c.seek(limit)
+		more, err := c.seek(c.sc.Limit())
 		if err != nil {
 			return err
 		}
@@ -108,7 +103,14 @@ func (c *cursor) next(f *segment.Frame) error {
 			}
 			return err
 		}
-		if !sealed {
+		limit, sealed, err := c.limit()
+		switch {
+		case err != nil:
+			return err
+		case limit > c.sc.Limit():
+			c.sc.Extend(limit)
+			continue
+		case !sealed:
 			return io.EOF
 		}
 		if err := c.enter(c.i+1, 0); err != nil {

@@ -69,6 +69,7 @@ type Log struct {
 	arrived atomic.Int64
 	// lastGroup is how many commits the last commit group had. It belongs to the holder of the pen.
 	lastGroup int64
+	ink       ink
 	// touched is what the commit group being written touches; it belongs to the holder of the pen.
 	touched []touched
 
@@ -83,6 +84,7 @@ type Log struct {
 
 	scribe   scribe
 	preparer preparer
+	closing  sync.Once
 	sealer   sync.WaitGroup // writers of indexes of sealed segments
 	count    counters
 }
@@ -104,8 +106,12 @@ type tail struct {
 	claimed int64
 	// zeros is the byte up to which the file is prepared; 0 when it was not.
 	zeros int64
-	index indexer // belongs to the holder of the pen
-	// marked says that the last frame is an end mark; belongs to the holder of the pen.
+}
+
+// ink is what the holder of the pen has with it.
+type ink struct {
+	index indexer // of the active segment
+	// marked says that the last frame is an end mark, or that there is none yet.
 	marked bool
 }
 
@@ -141,6 +147,18 @@ func (l *Log) publishPartitionsLocked() {
 	list := make([]*Partition, l.catalog.nextNumber)
 	for number, p := range l.catalog.partitions {
 		list[number] = p
+	}
+	l.byNumber.Store(&list)
+}
+
+// publishTopicLocked does the same when only the partitions of t may be new.
+func (l *Log) publishTopicLocked(t *Topic) {
+	list := *l.byNumber.Load()
+	for _, p := range *t.partitions.Load() {
+		if int(p.number) >= len(list) {
+			list = append(list, make([]*Partition, int(p.number)+1-len(list))...)
+			list[p.number] = p
+		}
 	}
 	l.byNumber.Store(&list)
 }

@@ -1,7 +1,6 @@
 package log
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -35,6 +34,7 @@ func Open(dir string, options Options) (*Log, error) {
 		return nil, err
 	}
 	if err := l.openSegments(); err != nil {
+		l.sealer.Wait()
 		return nil, errors.Join(err, l.files.closeAll(), l.lock.release())
 	}
 	l.scribe.start(l)
@@ -237,7 +237,7 @@ func (l *Log) readLast(chain parts, seg *segment.Segment) (segment.End, error) {
 		return end, &CorruptError{File: seg.Name().String(), Byte: end.Byte, Position: end.Position, Check: "successor"}
 	}
 	chain[len(chain)-1].memory.Store(memory)
-	l.tail.index = ix
+	l.ink.index = ix
 	return end, nil
 }
 
@@ -286,9 +286,10 @@ func (l *Log) resume(last *part, seg *segment.Segment, end segment.End) error {
 	l.position, l.lastTime = end.Position, end.Time
 	l.time = startTime(l.o.Clock, end.Time)
 	l.tail = tail{
-		part: last, seg: seg, salt: seg.Salt(), byte: end.Byte, index: l.tail.index, marked: true,
+		part: last, seg: seg, salt: seg.Salt(), byte: end.Byte,
 		claimed: max(end.FileBytes, end.Byte),
 	}
+	l.ink.marked = true
 	if end.FileBytes > end.Byte {
 		l.tail.zeros = end.FileBytes
 	}
@@ -330,7 +331,7 @@ func (l *Log) secure(seg *segment.Segment, end segment.End) error {
 	mark := segment.Mark{Position: l.position, Time: l.lastTime, Epoch: l.epoch}
 	at := l.tail.byte
 	if err := errors.Join(l.tail.seg.Write(mark.Encode(segment.Recovered, l.tail.salt, at), at), l.tail.seg.Sync()); err != nil {
-		return err
+		return spaceError(err)
 	}
 	l.tail.byte += segment.FrameHeadBytes
 	l.tail.claimed = max(l.tail.claimed, l.tail.byte)
@@ -395,11 +396,13 @@ func (l *Log) create() error {
 // still wait for room, get ErrClosed, as do all other calls, readers in the middle of a loop among
 // them. Close waits for everything that the log has started. Calling it again does nothing.
 func (l *Log) Close() error {
+	var err error
+	l.closing.Do(func() { err = l.close() })
+	return err
+}
+
+func (l *Log) close() error {
 	l.mu.Lock()
-	if l.closed {
-		l.mu.Unlock()
-		return nil
-	}
 	l.closed = true
 	l.room.wakeAllLocked()
 	l.mu.Unlock()
@@ -414,9 +417,11 @@ func (l *Log) Close() error {
 			err = l.fail(err, nil)
 		}
 	}
-	if err == nil && !l.tail.marked {
+	if err == nil && !l.ink.marked {
 		l.mark(segment.Closing)
-		err = l.tail.seg.Sync()
+		if err = l.syncWritten(); err != nil {
+			err = l.fail(err, nil)
+		}
 	}
 	l.mu.Lock()
 	l.passPenLocked() // to those who wait for it in vain
@@ -434,5 +439,3 @@ var errNotYet = errors.New("log: not built yet")
 func (l *Log) openReadOnly() error  { return errNotYet }
 func (l *Log) closeReadOnly() error { return nil }
 
-// flush is a context that does not end.
-var _ = context.Background

@@ -40,7 +40,7 @@ func (l *Log) roll(n int64) error {
 	if err := l.publishPart(next); err != nil {
 		return l.fail(err, nil)
 	}
-	l.tail.marked = true
+	l.ink.marked = true
 	mark := segment.Mark{Position: position, Time: l.lastFrameTime(), Epoch: l.epoch}.Encode(segment.Sealing, old.salt, end)
 	if err := errors.Join(old.seg.Write(mark, end), old.seg.Sync()); err != nil {
 		return l.fail(err, nil)
@@ -116,8 +116,8 @@ func (l *Log) publishPart(t *newTail) error {
 	list = append(slices.Clip(list), p)
 	l.tail = tail{
 		part: p, seg: seg, salt: seg.Salt(), byte: seg.Data(), claimed: t.claimed, zeros: t.zeros,
-		index: indexer{memory: memory}, marked: true,
 	}
+	l.ink = ink{index: indexer{memory: memory}, marked: true}
 	position := l.position
 	l.endMu.Lock()
 	l.written = place{position: position, part: p, byte: seg.Data()}

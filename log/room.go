@@ -108,7 +108,7 @@ func (l *Log) segmentFullLocked(n int64) bool {
 func (l *Log) moreRoomLocked(n int64) error {
 	n += keptRoom
 	full, rest := l.segmentFullLocked(n), l.pending.bytes
-	claimed, tail := l.tail.claimed, l.tail
+	tail := l.tail
 	l.mu.Unlock()
 	defer l.mu.Lock()
 	switch {
@@ -124,7 +124,7 @@ func (l *Log) moreRoomLocked(n int64) error {
 		defer l.passPen()
 		return l.writePending()
 	}
-	to, err := claim(tail.seg, claimed, tail.byte, n)
+	to, err := claim(tail.seg, tail.claimed, tail.byte, n)
 	if err != nil {
 		return l.noteSpace(err)
 	}

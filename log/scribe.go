@@ -159,7 +159,7 @@ func (l *Log) writeBuffered() time.Duration {
 func (l *Log) markIdle() bool {
 	l.takePen()
 	defer l.passPen()
-	if l.tail.marked {
+	if l.ink.marked {
 		return false
 	}
 	if l.o.SyncInterval < 0 && l.syncedPosition.Load() != l.writtenPosition.Load() {
@@ -194,7 +194,7 @@ func (l *Log) mark(kind segment.Kind) bool {
 		_ = l.fail(err, nil)
 		return true
 	}
-	l.tail.marked = true
+	l.ink.marked = true
 	l.publishWritten(place{position: m.Position, part: part, byte: at + segment.FrameHeadBytes})
 	return true
 }

@@ -2,6 +2,7 @@ package log
 
 import (
 	"context"
+	"errors"
 	"sync"
 )
 
@@ -46,6 +47,8 @@ func (c *Commit) Commit(ctx context.Context) (Result, error) {
 	}
 	return r, nil
 }
+
+var errUsed = errors.New("log: a commit was used twice without Reset")
 
 // waiters holds waiters whose commits are decided.
 var waiters = sync.Pool{New: func() any { return &waiter{c: make(chan signal, 2)} }}
@@ -139,6 +142,7 @@ func (l *Log) sequenceLocked(ctx context.Context, c *Commit, payload uint64, w *
 		c.sequenced()
 	}
 	l.sequencedLocked(c)
+	c.err = errUsed
 	g.add(c.frame, c.durability != Buffered && (w == nil || w.ack == nil))
 	g.position = l.position
 	l.tail.byte += int64(len(c.frame))

@@ -84,7 +84,11 @@ func (l *Log) changeTopics(ctx context.Context, ch change) error {
 	// The catalog of a segment that begins right behind the commit must have the change.
 	c.sequenced = func() {
 		l.catalog.apply(ch)
-		l.publishPartitionsLocked()
+		if t := l.catalog.byID[ch.ID]; t != nil {
+			l.publishTopicLocked(t)
+		} else {
+			l.publishPartitionsLocked()
+		}
 	}
 	_, err = c.Commit(ctx)
 	return err

@@ -53,7 +53,7 @@ func (l *Log) writeGroup(g *group, part *part, seg *segment.Segment) error {
 	var indexErr error
 	l.touched = l.touched[:0]
 	g.complete(l.tail.salt, durable, func(f *segment.Frame) {
-		if err := l.tail.index.add(f, l.touch); err != nil && indexErr == nil {
+		if err := l.ink.index.add(f, l.touch); err != nil && indexErr == nil {
 			indexErr = err
 		}
 	})
@@ -64,7 +64,7 @@ func (l *Log) writeGroup(g *group, part *part, seg *segment.Segment) error {
 		return err
 	}
 	l.noteTouched()
-	l.tail.marked = false
+	l.ink.marked = false
 	l.publishWritten(place{position: g.position, part: part, byte: g.start + g.bytes})
 	l.count.groups.Add(1)
 	l.count.groupCommits.observe(int64(g.commits))
