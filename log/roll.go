@@ -76,7 +76,6 @@ func (l *Log) nextName(position uint64) segment.Name {
 type newTail struct {
 	baby    *segment.Newborn
 	name    segment.Name
-	tail    tail
 	zeros   int64
 	claimed int64
 }

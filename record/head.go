@@ -24,8 +24,6 @@ const (
 	atProducerEpoch   = 51
 	atBaseSequence    = 53
 	atCount           = 57
-
-	atRecords = HeadBytes
 )
 
 // Bits of Head.Attributes.

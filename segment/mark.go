@@ -34,17 +34,21 @@ func damagedMark(b []byte, m Mark, salt uint64, at int64) bool {
 		return false
 	}
 	b = b[:FrameHeadBytes]
+	damaged := false
 	for _, kind := range []Kind{Idle, Closing, Sealing, Recovered} {
 		want := m
 		if kind == Recovered {
 			want.Epoch++
 		}
 		mark := want.Encode(kind, salt, at)
-		if n := unlikeFields(b, mark); n > 0 && n <= 2 && !tornMark(b, mark, at) {
-			return true
+		if tornMark(b, mark, at) {
+			return false
+		}
+		if n := unlikeFields(b, mark); n > 0 && n <= 2 {
+			damaged = true
 		}
 	}
-	return false
+	return damaged
 }
 
 // unlikeFields counts the fields of a frame head in which a and b differ.
