@@ -26,6 +26,13 @@ type cursor struct {
 	idx     index.Cursor
 	peeked  index.Entry
 	has     bool // peeked is the next entry
+
+	// report is damage of the current segment as a whole, which next is to return once.
+	report error
+	// void says that the current segment cannot be read at all.
+	void bool
+	// atFrame says that the damage that next returned last is that of the frame it stands at.
+	atFrame bool
 }
 
 // end returns the end of what the cursor may see.
@@ -38,36 +45,43 @@ func (c *cursor) end() place {
 	return c.l.synced
 }
 
-// enter makes the segment at i the current one, from byte position at on; 0 is its first frame.
+// enter makes the segment at i the current one, from byte position at on; 0 is its first frame. Damage
+// of the segment is left to next.
 func (c *cursor) enter(i int, at int64) error {
+	c.i, c.has, c.void, c.report = i, false, false, nil
 	seg, err := c.ps[i].open()
+	if errors.Is(err, ErrCorrupt) {
+		c.void, c.report = true, err
+		return nil
+	}
 	if err != nil {
 		return err
 	}
-	c.i, c.seg, c.has = i, seg, false
-	if at == 0 {
-		if at, err = dataStart(seg, c.mostLimit()); err != nil {
-			return err
-		}
-	}
-	c.sc.Reset(seg, at, at)
+	c.seg = seg
 	if c.byIndex {
 		idx, err := c.l.index(c.ps, i)
 		if err != nil {
 			return err
 		}
 		c.idx = idx.Scan(c.only, c.from)
+		c.report = c.ps[i].damaged()
+		c.sc.Reset(seg, segment.HeadBytes, segment.HeadBytes)
+		return nil
 	}
+	if at == 0 && seg.Data() == 0 {
+		_, c.report = seg.Catalog()
+		limit, _, err := c.limit()
+		if err != nil {
+			return err
+		}
+		if at, err = dataStart(seg, limit); err != nil {
+			return err
+		}
+	} else if at == 0 {
+		at = seg.Data()
+	}
+	c.sc.Reset(seg, at, at)
 	return nil
-}
-
-// mostLimit returns a byte position that the frames of the current segment do not pass, for the case
-// that its catalog does not tell where they begin.
-func (c *cursor) mostLimit() int64 {
-	if limit, _, err := c.limit(); err == nil {
-		return limit
-	}
-	return segment.HeadBytes
 }
 
 // limit returns where the visible frames of the current segment end, and whether it is sealed.
@@ -91,32 +105,50 @@ func (c *cursor) limit() (limit int64, sealed bool, err error) {
 // when there is none yet. After a *CorruptError, skip moves behind the damage.
 func (c *cursor) next(f *segment.Frame) error {
 	for {
-		more, err := c.seek(c.sc.Limit())
-		if err != nil {
+		if err := c.report; err != nil {
+			c.report, c.atFrame = nil, false
 			return err
 		}
-		if more {
-			err := c.sc.Next(f)
-			if err == nil {
-				c.l.count.readFrames.Add(1)
-				c.l.count.readBytes.Add(int64(f.Length))
+		if !c.void {
+			more, err := c.seek(c.sc.Limit())
+			if err != nil {
+				return err
 			}
-			return err
-		}
-		limit, sealed, err := c.limit()
-		switch {
-		case err != nil:
-			return err
-		case limit > c.sc.Limit():
-			c.sc.Extend(limit)
-			continue
-		case !sealed:
+			if more {
+				return c.read(f)
+			}
+			limit, sealed, err := c.limit()
+			switch {
+			case err != nil:
+				return err
+			case limit > c.sc.Limit():
+				c.sc.Extend(limit)
+				continue
+			case !sealed:
+				return io.EOF
+			}
+		} else if c.i == len(c.ps)-1 {
 			return io.EOF
 		}
+		doubt := c.ps[c.i].doubted()
 		if err := c.enter(c.i+1, 0); err != nil {
 			return err
 		}
+		if c.report == nil {
+			c.report = doubt
+		}
 	}
+}
+
+// read reads the frame at which the cursor stands.
+func (c *cursor) read(f *segment.Frame) error {
+	c.atFrame = true
+	if err := c.sc.Next(f); err != nil {
+		return err
+	}
+	c.l.count.readFrames.Add(1)
+	c.l.count.readBytes.Add(int64(f.Length))
+	return nil
 }
 
 // seek moves to the next wanted frame and reports whether there is one before limit.
@@ -150,6 +182,9 @@ func (c *cursor) seek(limit int64) (bool, error) {
 
 // skip moves behind damage that next has reported.
 func (c *cursor) skip() error {
+	if !c.atFrame {
+		return nil
+	}
 	if c.byIndex {
 		c.sc.MoveTo(c.sc.At() + segment.FrameAlign)
 		return nil

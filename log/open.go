@@ -119,6 +119,9 @@ func (l *Log) openSegments() error {
 		}
 		return l.create()
 	}
+	if first := chain[0].name; l.manifest == nil && first.Position != 0 {
+		return &CorruptError{File: first.String(), Position: first.Position, Check: "predecessor"}
+	}
 	if !ok {
 		if id, err = segment.PeekID(l.fs, l.logDir, chain[len(chain)-1].name); err != nil {
 			return err
@@ -438,4 +441,3 @@ var errNotYet = errors.New("log: not built yet")
 
 func (l *Log) openReadOnly() error  { return errNotYet }
 func (l *Log) closeReadOnly() error { return nil }
-

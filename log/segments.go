@@ -35,6 +35,11 @@ type part struct {
 	// end of a sealed segment, once it is known. Guarded by mu.
 	end      segment.End
 	endKnown bool
+	// doubt is what is wrong with the segment behind this one, as far as it says where this one ends.
+	// Guarded by mu.
+	doubt error
+	// damage is the first damage that was met while its index was made again. Guarded by mu.
+	damage error
 }
 
 // parts is the segments of the log in order. It is replaced, never modified.
@@ -71,7 +76,8 @@ func (p *part) missing(err error) error {
 	return err
 }
 
-// sealedEnd returns where the frames of the sealed segment at i end, as its successor says.
+// sealedEnd returns where the frames of the sealed segment at i end, as its successor says. When that
+// is damaged or missing, the frames themselves tell, and doubted does.
 func (l *Log) sealedEnd(ps parts, i int) (byteEnd int64, position uint64, err error) {
 	p := ps[i]
 	p.mu.Lock()
@@ -80,20 +86,83 @@ func (l *Log) sealedEnd(ps parts, i int) (byteEnd int64, position uint64, err er
 	if known {
 		return end.Byte, end.Position, nil
 	}
-	next := ps[i+1]
-	seg, err := next.open()
-	if err != nil {
+	link, err := ps[i+1].predecessor()
+	if err == nil && (link == nil || link.Name != p.name) {
+		err = &CorruptError{File: ps[i+1].name.String(), Position: ps[i+1].name.Position, Check: "predecessor"}
+	}
+	if err == nil {
+		p.setEnd(segment.End{Byte: link.EndByte, Position: link.EndPosition})
+		return link.EndByte, link.EndPosition, nil
+	}
+	if !errors.Is(err, ErrCorrupt) {
 		return 0, 0, err
+	}
+	seg, openErr := p.open()
+	if openErr != nil {
+		return 0, 0, openErr
+	}
+	if end, err = p.ownEnd(seg, err); err != nil {
+		return 0, 0, err
+	}
+	return end.Byte, end.Position, nil
+}
+
+// predecessor returns what the head of the segment says of the one before it.
+func (p *part) predecessor() (*segment.Link, error) {
+	seg, err := p.open()
+	if err != nil {
+		return nil, err
 	}
 	head, err := seg.Head()
+	return head.Predecessor, err
+}
+
+// ownEnd finds the end of a sealed segment by its own frames.
+func (p *part) ownEnd(seg *segment.Segment, doubt error) (segment.End, error) {
+	size, err := seg.Size()
 	if err != nil {
-		return 0, 0, err
+		return segment.End{}, err
 	}
-	if head.Predecessor == nil || head.Predecessor.Name != p.name {
-		return 0, 0, &CorruptError{File: next.name.String(), Position: next.name.Position, Check: "predecessor"}
+	end := segment.End{Byte: segment.HeadBytes, Position: p.name.Position}
+	start, err := dataStart(seg, size)
+	if err != nil {
+		return end, err
 	}
-	p.setEnd(segment.End{Byte: head.Predecessor.EndByte, Position: head.Predecessor.EndPosition})
-	return head.Predecessor.EndByte, head.Predecessor.EndPosition, nil
+	sc := seg.Scan(start, size)
+	var f segment.Frame
+	for {
+		err := sc.Next(&f)
+		if errors.Is(err, ErrCorrupt) {
+			if err = sc.Resync(); err == nil {
+				continue
+			}
+		}
+		if isEOF(err) {
+			break
+		}
+		if err != nil {
+			return end, err
+		}
+		end.Follow(&f)
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.end, p.endKnown, p.doubt = end, true, doubt
+	return end, nil
+}
+
+// doubted returns why it is not sure that the segment behind this one is the next, or nil.
+func (p *part) doubted() error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.doubt
+}
+
+// damaged returns the first damage that was met while the index was made again, or nil.
+func (p *part) damaged() error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.damage
 }
 
 func (p *part) setEnd(e segment.End) {
@@ -110,7 +179,10 @@ func (l *Log) index(ps parts, i int) (index.Reader, error) {
 		return m, nil
 	}
 	if i == len(ps)-1 {
-		return nil, fmt.Errorf("log: %s has no index", p.name) // unreachable: the last has one in memory
+		// The segment was sealed, and its index written, after the caller looked at the list.
+		if ps = *l.parts.Load(); i == len(ps)-1 {
+			return nil, fmt.Errorf("log: active segment %s has no index", p.name)
+		}
 	}
 	end, position, err := l.sealedEnd(ps, i)
 	if err != nil {
@@ -160,11 +232,17 @@ func (p *part) rebuildLocked(end int64) (*index.Memory, error) {
 	}
 	m := index.NewMemory()
 	ix := indexer{memory: m}
+	if seg.Data() == 0 {
+		_, p.damage = seg.Catalog()
+	}
 	sc := seg.Scan(start, end)
 	var f segment.Frame
 	for {
 		err := sc.Next(&f)
 		if errors.Is(err, ErrCorrupt) {
+			if p.damage == nil {
+				p.damage = err
+			}
 			err = sc.Resync()
 			if err == nil {
 				continue

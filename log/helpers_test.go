@@ -1,0 +1,8 @@
+package log_test
+
+import "slices"
+
+func sorted(s []string) []string {
+	slices.Sort(s)
+	return s
+}
