@@ -1,0 +1,39 @@
+// Package log is the engine of Strata: one durable, checksummed, segmented log that holds all
+// partitions of all topics, and into which everything goes by atomic commits.
+//
+// A directory holds one log. Every record has an offset, its number in its partition, and a position,
+// its number in the whole log; both are dense and begin at 0. A Commit appends records to any number
+// of topics and partitions, under Conditions, and happens whole or not at all. Its Durability says what
+// is true when it is acknowledged: Synced, the default, survives a power cut; Written survives the
+// death of the process; Buffered is written within about two milliseconds.
+//
+// # Reading
+//
+// Loops over records are range-over-func iterators: Read ends at the end as of its beginning, Follow
+// waits for more. By default they show only what is synced, so that nobody acts on what a power cut may
+// take back. What is read from a file was checked: a frame by its xxh64 when it is read. A byte that
+// failed its check is never returned; the loop gets a *CorruptError in its place, and may go on
+// behind the damage.
+//
+// # Failure
+//
+// After a failed write or sync the log refuses commits with a *FailedError until it is opened again:
+// nobody can know what reached the disk, and trying again on the same file is how data was lost
+// elsewhere. Reads go on. A full disk is not a failure: room for a commit is claimed before the commit
+// gets its offsets, so it is refused with ErrNoSpace, and taken when there is room again.
+//
+// # After a crash
+//
+// Open finds the end of the log by the frames of the last segment. What nobody was promised is cut
+// off, by sealing the segment there; nothing is ever deleted. When bytes are damaged that were once
+// synced, Open refuses with a *CorruptError that names file and byte: the log can be read with
+// Options.ReadOnly, and Repair decides. One window remains: damage in the very last commit group before
+// an unclean end looks like a torn write, because nothing behind it testifies. A clean Close leaves no
+// such window.
+//
+// # Concurrency
+//
+// All methods of Log, Topic and Partition may be called concurrently. A Commit belongs to one
+// goroutine. Close may be called at any time and waits for everything that the log has started; it may
+// be called inside a loop over records.
+package log
