@@ -154,6 +154,9 @@ type claimer interface {
 // more, and returns up to where.
 func claim(seg claimer, claimed, tail, n int64) (int64, error) {
 	need := tail + n
+	if need <= claimed {
+		return claimed, nil
+	}
 	for _, to := range []int64{max(need, tail+min(max(tail/4, leastClaim), mostClaim)), need} {
 		err := seg.Preallocate(claimed, to-claimed)
 		switch {
