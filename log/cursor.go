@@ -180,6 +180,12 @@ func (c *cursor) seek(limit int64) (bool, error) {
 	}
 }
 
+// damaged reports whether damage was told of the current segment, or of the one before it, that an index
+// passes over: what is missing there was told with it.
+func (c *cursor) damaged() bool {
+	return c.byIndex && (c.ps[c.i].damaged() != nil || c.i > 0 && c.ps[c.i-1].damaged() != nil)
+}
+
 // skip moves behind damage that next has reported.
 func (c *cursor) skip() error {
 	if !c.atFrame {

@@ -106,6 +106,9 @@ func (l *Log) catalogNextOf(p *part, number uint32) (int64, error) {
 func (l *Log) offsetAtTime(ps parts, p *Partition, ms int64) (int64, error) {
 	for i := range ps {
 		idx, err := l.index(ps, i)
+		if errors.Is(err, ErrCorrupt) {
+			continue // its file is missing
+		}
 		if err != nil {
 			return 0, err
 		}
@@ -134,11 +137,17 @@ func (l *Log) offsetAtPosition(p *Partition, position uint64) (int64, error) {
 		return 0, err
 	}
 	w := walker{c: &c, want: func(n uint32) bool { return n == p.number }, fromPosition: position}
-	switch err := w.nextBatch(); {
-	case isEOF(err):
-		return p.written.Load(), nil
-	case err != nil:
-		return 0, err
+	for {
+		err := w.nextBatch()
+		if isEOF(err) {
+			return p.written.Load(), nil
+		}
+		if err == nil || w.lost != nil {
+			break
+		}
+		if !w.passable(err) {
+			return 0, err
+		}
 	}
 	offset := w.entry.Head.BaseOffset
 	if w.entry.Position < position {
@@ -177,6 +186,9 @@ func (c *cursor) startPosition(position uint64) error {
 	i := c.ps.at(position)
 	at := int64(0)
 	idx, err := c.l.index(c.ps, i)
+	if errors.Is(err, ErrCorrupt) {
+		return c.enter(i, 0) // its file is missing, which next tells
+	}
 	if err != nil {
 		return err
 	}

@@ -44,7 +44,8 @@ type Log struct {
 	byNumber atomic.Pointer[[]*Partition]
 
 	// syncMu serializes syncs of the active segment.
-	syncMu sync.Mutex
+	syncMu  sync.Mutex
+	syncing []*Partition // those that the last sync made clean. Guarded by syncMu.
 
 	// mu is what sequencing happens under. It guards the fields below, up to the next blank line.
 	mu       sync.Mutex
@@ -84,6 +85,7 @@ type Log struct {
 
 	scribe   scribe
 	preparer preparer
+	watcher  watcher // of a log that was opened read-only
 	closing  sync.Once
 	sealer   sync.WaitGroup // writers of indexes of sealed segments
 	count    counters

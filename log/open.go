@@ -28,7 +28,10 @@ func Open(dir string, options Options) (*Log, error) {
 	}
 	l := newLog(dir, o)
 	if o.ReadOnly {
-		return l, l.openReadOnly()
+		if err := l.openReadOnly(); err != nil {
+			return nil, err
+		}
+		return l, nil
 	}
 	if err := l.openDirectory(); err != nil {
 		return nil, err
@@ -163,7 +166,10 @@ func (l *Log) findParts(id segment.LogID, known bool) (parts, error) {
 	if known && l.manifest != nil && l.manifest.LogID != id {
 		return nil, &CorruptError{File: segment.ManifestName, Check: "identity"}
 	}
-	chain, strangers := chainOf(l, id, listing.Segments)
+	chain, strangers, err := chainOf(l, id, listing.Segments)
+	if err != nil {
+		return nil, err
+	}
 	l.strangers = strangers
 	for _, s := range strangers {
 		l.o.Logger.Warn("segment is not part of the log and is left alone", "segment", s.String())
@@ -179,8 +185,8 @@ func (l *Log) findParts(id segment.LogID, known bool) (parts, error) {
 }
 
 // chainOf returns the segments that make up the log: those that the manifest names, and those behind
-// its last position; and the others.
-func chainOf(l *Log, id segment.LogID, names []segment.Name) (chain parts, strangers []segment.Name) {
+// its last position, unless they were made by a repair that did not come to naming them; and the others.
+func chainOf(l *Log, id segment.LogID, names []segment.Name) (chain parts, strangers []segment.Name, err error) {
 	from := uint64(0)
 	named := map[segment.Name]bool{}
 	if l.manifest != nil {
@@ -193,15 +199,38 @@ func chainOf(l *Log, id segment.LogID, names []segment.Name) (chain parts, stran
 		}
 	}
 	for _, n := range names {
-		switch {
-		case named[n]:
-		case n.Position >= from:
-			chain = append(chain, &part{l: l, id: id, name: n})
-		default:
+		if named[n] {
+			continue
+		}
+		apart := n.Position < from
+		if !apart {
+			if apart, err = madeApart(l, n); err != nil {
+				return nil, nil, err
+			}
+		}
+		if apart {
 			strangers = append(strangers, n)
+		} else {
+			chain = append(chain, &part{l: l, id: id, name: n})
 		}
 	}
-	return chain, strangers
+	return chain, strangers, nil
+}
+
+// madeApart reports whether the segment called name was made by something other than appends, and so
+// counts only when a manifest names it. Such a segment never has the first generation of its position.
+func madeApart(l *Log, name segment.Name) (bool, error) {
+	if name.Generation == 0 {
+		return false, nil
+	}
+	h, err := segment.PeekHead(l.fs, l.logDir, name)
+	switch {
+	case err == nil:
+		return h.Origin != segment.Born, nil
+	case errors.Is(err, ErrCorrupt), errors.Is(err, ErrFormat), isNotExist(err):
+		return false, nil
+	}
+	return false, err
 }
 
 // recoverLast checks that the last segment follows the one before it, and reads it: topics, offsets
@@ -436,8 +465,3 @@ func (l *Log) close() error {
 	l.endMu.Unlock()
 	return errors.Join(err, l.files.closeAll(), l.lock.release())
 }
-
-var errNotYet = errors.New("log: not built yet")
-
-func (l *Log) openReadOnly() error  { return errNotYet }
-func (l *Log) closeReadOnly() error { return nil }

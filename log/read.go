@@ -136,14 +136,18 @@ func (l *Log) begin(rd *reading) (*walker, error) {
 		return nil, err
 	}
 	c := &cursor{l: l, unsynced: rd.options.Unsynced}
-	w := &walker{c: c, bound: !rd.follow, until: c.end().position}
+	w := &walker{c: c, bound: !rd.follow}
+	if p := rd.partition; p != nil {
+		// Before looking at the end of the log, so that all of these lie before that.
+		w.endOffset = p.synced.Load()
+	}
+	w.until = c.end().position
 	switch {
 	case rd.partition != nil:
 		p := rd.partition
 		if err := p.check(); err != nil {
 			return nil, err
 		}
-		w.endOffset = c.visible(p)
 		from, err := c.startAt(p, rd.start)
 		w.want = func(n uint32) bool { return n == p.number }
 		w.fromOffset = func(*Partition) int64 { return from }
@@ -201,6 +205,11 @@ func (w *walker) startTopics(s Start, partitions []*Partition) error {
 		switch err := ow.nextBatch(); {
 		case err == nil || errors.Is(err, ErrLost):
 			first = min(first, ow.frame.Position)
+		case errors.Is(err, ErrCorrupt):
+			// What is damaged may be wanted: begin where it is told.
+			var damage *CorruptError
+			errors.As(err, &damage)
+			first = min(first, damage.Position)
 		case !isEOF(err):
 			return err
 		}

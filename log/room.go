@@ -31,6 +31,9 @@ type roomTicket struct {
 // makeRoomLocked returns when a frame of n bytes has room. It returns with mu held, which it may have
 // given up in between; then nobody else has taken the room.
 func (l *Log) makeRoomLocked(ctx context.Context, n int64, freeing bool) error {
+	if l.tail.seg == nil {
+		return l.usableLocked() // opened read-only: there is no room to be had
+	}
 	if len(l.room.waiting) == 0 && l.fitsLocked(n, freeing) {
 		return nil
 	}

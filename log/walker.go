@@ -86,7 +86,7 @@ func (w *walker) follow(p *Partition) *LostError {
 	if !known && w.fromOffset != nil {
 		want, known = w.fromOffset(p), true
 	}
-	if known && base > want {
+	if known && base > want && !w.c.damaged() {
 		return &LostError{Topic: p.topic.name, Partition: p.index, From: want, To: base}
 	}
 	return nil
