@@ -3,6 +3,7 @@ package log
 import (
 	"context"
 	"encoding/binary"
+	"fmt"
 	"slices"
 
 	"github.com/cespare/xxhash/v2"
@@ -20,9 +21,10 @@ import (
 type Commit struct {
 	l          *Log
 	durability Durability
-	pieces     []*piece // in order of their first record
-	free       []*piece // from earlier use
-	refs       []ref    // of each record, in order of appending, when there is more than one piece
+	codec      *record.Codec // of the batches; nil: as their topics say
+	pieces     []*piece      // in order of their first record
+	free       []*piece      // from earlier use
+	refs       []ref         // of each record, in order of appending, when there is more than one piece
 	records    int
 	conditions []Condition
 	keyless    int32 // partition of the records without a key, per topic of keylessOf
@@ -114,6 +116,15 @@ func (c *Commit) Durability(d Durability) {
 		return
 	}
 	c.durability = d
+}
+
+// Compress sets how the commit's batches are compressed, in place of what their topics are set to.
+func (c *Commit) Compress(codec record.Codec) {
+	if !codec.Supported() {
+		c.fail(fmt.Errorf("%w: compression %v", ErrOptions, codec))
+		return
+	}
+	c.codec = &codec
 }
 
 // Require adds conditions.
@@ -277,7 +288,7 @@ func (c *Commit) encode() (payload uint64, err error) {
 			flags = segment.FlagCRC
 		}
 	}
-	if only := c.pieces[0]; len(c.pieces) == 1 && only.raw == nil && only.codec() == record.None {
+	if only := c.pieces[0]; len(c.pieces) == 1 && only.raw == nil && c.codecOf(only) == record.None {
 		c.frame = only.builder.EncodedWithPrefix(false)
 		only.at = segment.FrameHeadBytes + segment.EntryHeadBytes
 		only.bytes = len(c.frame) - only.at
@@ -311,7 +322,7 @@ func (c *Commit) encodePieces(flags uint8) (uint64, error) {
 			record.PutLeaderEpoch(c.frame[pc.at:], c.l.epoch)
 		} else {
 			var err error
-			if c.frame, err = pc.builder.Finish(c.frame, pc.codec(), flags&segment.FlagCRC != 0); err != nil {
+			if c.frame, err = pc.builder.Finish(c.frame, c.codecOf(pc), flags&segment.FlagCRC != 0); err != nil {
 				return 0, err
 			}
 			pc.count = pc.builder.Count()
@@ -324,7 +335,12 @@ func (c *Commit) encodePieces(flags uint8) (uint64, error) {
 	return payload.Sum64(), nil
 }
 
-func (pc *piece) codec() record.Codec { return pc.p.topic.options.Load().Compression }
+func (c *Commit) codecOf(pc *piece) record.Codec {
+	if c.codec != nil {
+		return *c.codec
+	}
+	return pc.p.topic.options.Load().Compression
+}
 
 func (c *Commit) putEntry(pc *piece, relative uint32) {
 	binary.LittleEndian.PutUint32(c.frame[pc.at-8:], pc.p.number)
