@@ -32,7 +32,7 @@ const (
 	// keptBuffer is the largest buffer that is kept for the next group.
 	keptBuffer = 4 << 20
 	// maxPending bounds what waits to be written; a single commit may be larger.
-	maxPending = 8 << 20
+	maxPending = 2 << 20
 )
 
 // add adds a frame. lasting says that it stays as it is until the group is written.

@@ -278,6 +278,7 @@ type indexer struct {
 	// The stride that is not in the index yet begins with the frame at strideByte.
 	strideByte     int64
 	stridePosition uint64
+	entry          segment.Entry // of add, here so that it is not allocated each time
 }
 
 // add adds the batches of f, in order of their frames, and calls each, where that is given, with each
@@ -298,9 +299,8 @@ func (ix *indexer) add(f *segment.Frame, each func(*segment.Entry)) error {
 		}
 		ix.strideByte, ix.stridePosition = f.At, f.Position
 	}
-	r := segment.NewEntryReader(f)
-	var e segment.Entry
-	for r.Next(&e) {
+	e := &ix.entry
+	for r := segment.NewEntryReader(f); r.Next(e); {
 		if err := ix.memory.Add(e.Partition, index.Entry{
 			Offset: e.Head.BaseOffset, Byte: f.At, MaxTimestamp: e.Head.MaxTimestamp,
 			Count: int32(e.Records()), Bytes: int32(len(e.Batch)),
@@ -308,7 +308,7 @@ func (ix *indexer) add(f *segment.Frame, each func(*segment.Entry)) error {
 			return err
 		}
 		if each != nil {
-			each(&e)
+			each(e)
 		}
 	}
 	return nil

@@ -135,13 +135,13 @@ func (l *Log) syncWritten() error {
 		return nil
 	}
 	dirty := l.dirty
-	l.dirty = nil
+	l.dirty = l.syncing[:0]
+	l.syncing = dirty
 	// What is written from here on makes its partition dirty again. The order matters: unmark, then
 	// read the end, so that no later batch is left off the list.
-	next := make([]int64, len(dirty))
-	for i, p := range dirty {
+	for _, p := range dirty {
 		p.dirty.Store(false)
-		next[i] = p.written.Load()
+		p.syncing = p.written.Load()
 	}
 	l.endMu.Unlock()
 
@@ -161,8 +161,8 @@ func (l *Log) syncWritten() error {
 	l.endMu.Lock()
 	defer l.endMu.Unlock()
 	l.synced = to
-	for i, p := range dirty {
-		p.synced.Store(next[i])
+	for _, p := range dirty {
+		p.synced.Store(p.syncing)
 	}
 	l.syncedPosition.Store(to.position)
 	l.wakeFollowersLocked()
