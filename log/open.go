@@ -433,6 +433,13 @@ func (l *Log) Close() error {
 	return err
 }
 
+// bare reports whether the active segment has nothing behind its catalog frame, which is no end mark.
+func (l *Log) bare() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.tail.byte == l.tail.seg.Data()
+}
+
 func (l *Log) close() error {
 	l.mu.Lock()
 	l.closed = true
@@ -449,7 +456,7 @@ func (l *Log) close() error {
 			err = l.fail(err, nil)
 		}
 	}
-	if err == nil && !l.ink.marked {
+	if err == nil && (!l.ink.marked || l.bare()) {
 		l.mark(segment.Closing)
 		if err = l.syncWritten(); err != nil {
 			err = l.fail(err, nil)
