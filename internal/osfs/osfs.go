@@ -15,28 +15,29 @@ var Default vfs.FS = private{vfs.Default}
 type private struct{ vfs.FS }
 
 func (p private) Create(name string, category vfs.DiskWriteCategory) (vfs.File, error) {
-	return restrict(p.FS.Create(name, category))(name)
+	f, err := p.FS.Create(name, category)
+	if err != nil {
+		return nil, err
+	}
+	return restrict(name, f)
 }
 
 func (p private) OpenReadWrite(name string, category vfs.DiskWriteCategory, opts ...vfs.OpenOption) (vfs.File, error) {
-	if _, err := os.Lstat(name); err == nil {
-		return p.FS.OpenReadWrite(name, category, opts...)
+	_, missing := os.Lstat(name)
+	f, err := p.FS.OpenReadWrite(name, category, opts...)
+	if err != nil || missing == nil {
+		return f, err
 	}
-	return restrict(p.FS.OpenReadWrite(name, category, opts...))(name)
+	return restrict(name, f)
 }
 
 // Unwrap returns the file system below.
 func (p private) Unwrap() vfs.FS { return p.FS }
 
 // restrict takes away from a new file what its owner's group and others may do.
-func restrict(f vfs.File, err error) func(name string) (vfs.File, error) {
-	return func(name string) (vfs.File, error) {
-		if err != nil {
-			return nil, err
-		}
-		if err := os.Chmod(name, 0o600); err != nil {
-			return nil, errors.Join(err, f.Close())
-		}
-		return f, nil
+func restrict(name string, f vfs.File) (vfs.File, error) {
+	if err := os.Chmod(name, 0o600); err != nil {
+		return nil, errors.Join(err, f.Close())
 	}
+	return f, nil
 }
