@@ -3,10 +3,12 @@ package log_test
 import (
 	"context"
 	"fmt"
+	"strings"
 	"sync"
 	"testing"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
+	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 	"go.uber.org/goleak"
 
@@ -65,7 +67,11 @@ func TestAppendReadReopen(t *testing.T) {
 	}
 }
 
+// TestConcurrentCommits commits from 64 goroutines across three topics, at all levels of durability:
+// each commit is whole, its records stand together, offsets and positions are dense, and the records of
+// a key stand in the order in which its goroutine committed them.
 func TestConcurrentCommits(t *testing.T) {
+	const goroutines, each = 64, 50
 	l := open(t, nil, t.TempDir(), log.Options{SegmentBytes: 256 << 10})
 	var topics []*log.Topic
 	for i := range 3 {
@@ -74,25 +80,50 @@ func TestConcurrentCommits(t *testing.T) {
 		topics = append(topics, tp)
 	}
 	var wg sync.WaitGroup
-	for g := range 64 {
+	for g := range goroutines {
 		wg.Go(func() {
-			for i := range 50 {
+			for i := range each {
 				c := l.NewCommit()
 				c.Durability(log.Durability((g + i) % 3))
 				for _, tp := range topics {
 					c.Append(tp, log.Record{Key: fmt.Append(nil, g), Value: fmt.Appendf(nil, "%d/%d", g, i)})
 				}
-				_, err := c.Commit(ctx)
-				if err != nil {
-					t.Error(err)
+				r, err := c.Commit(ctx)
+				if assert.NoError(t, err) && assert.Len(t, r.Batches(), 3) {
+					for n := range 3 {
+						_, _, position := r.Record(n)
+						assert.Equal(t, r.Position+uint64(n), position)
+					}
 				}
 			}
 		})
 	}
 	wg.Wait()
 	require.NoError(t, l.Sync(ctx))
-	for _, tp := range topics {
-		require.Len(t, values(t, l, tp.Name()), 64*50)
+
+	next := map[string]int64{}  // offset, by topic and partition
+	order := map[string]int{}   // commits seen, by topic and key
+	whole := map[string][]int{} // positions, by commit
+	position := uint64(0)
+	for r, err := range l.Read(log.Oldest, log.ReadOptions{System: true}) {
+		require.NoError(t, err)
+		require.Equal(t, position, r.Position)
+		position++
+		if strings.HasPrefix(r.Topic, log.SystemPrefix) {
+			continue
+		}
+		p := fmt.Sprint(r.Topic, "/", r.Partition)
+		require.Equal(t, next[p], r.Offset)
+		next[p]++
+		key := fmt.Sprint(r.Topic, "/", string(r.Key))
+		require.Equal(t, fmt.Sprintf("%s/%d", r.Key, order[key]), string(r.Value))
+		order[key]++
+		whole[string(r.Value)] = append(whole[string(r.Value)], int(r.Position))
+	}
+	require.Equal(t, l.Position(), position)
+	require.Len(t, whole, goroutines*each)
+	for commit, at := range whole {
+		require.Equal(t, []int{at[0], at[0] + 1, at[0] + 2}, at, commit)
 	}
 	require.NoError(t, l.Close())
 }
