@@ -122,7 +122,7 @@ func (w *walker) end(rd *reading, yield func(Record, error) bool) {
 		return
 	}
 	next, known := w.expected[p.number]
-	if !known && w.fromOffset != nil {
+	if !known && w.fromOffset != nil && !w.skipped {
 		next, known = w.fromOffset(p), true
 	}
 	if end := w.endOffset; known && next < end {

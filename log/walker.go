@@ -30,6 +30,7 @@ type walker struct {
 	// expected is, by partition, the offset that the next batch should begin with.
 	expected map[uint32]int64
 	lost     *LostError // was found in front of entry and is still to be told
+	skipped  bool       // damage was passed: what a partition begins with is not known any more
 }
 
 // nextBatch moves to the next wanted batch. The error is io.EOF at the visible end, a *LostError once
@@ -99,7 +100,7 @@ func (w *walker) hasCRC() bool { return w.frame.Flags&segment.FlagCRC != 0 }
 // as lost.
 func (w *walker) skip() error {
 	clear(w.expected)
-	w.fromOffset = nil
+	w.skipped = true
 	return w.c.skip()
 }
 
