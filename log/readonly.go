@@ -66,7 +66,8 @@ func (l *Log) findChain() (parts, error) {
 	}
 	for attempt := 0; ; attempt++ {
 		manifest, err := segment.ReadManifest(l.fs, l.logDir)
-		if errors.Is(err, ErrCorrupt) {
+		damaged := errors.Is(err, ErrCorrupt)
+		if damaged {
 			l.o.Logger.Warn("manifest does not check, going by the names of the segments", "error", err)
 		} else if isNotExist(err) {
 			return nil, fmt.Errorf("%w: %s", ErrNoLog, l.dir)
@@ -84,8 +85,15 @@ func (l *Log) findChain() (parts, error) {
 			continue
 		}
 		l.manifest = manifest
-		chain, strangers, err := chainOf(l, id, listing.Segments)
-		if err != nil {
+		var chain parts
+		var strangers []segment.Name
+		if damaged {
+			heads, err := readHeads(l, listing.Segments)
+			if err != nil {
+				return nil, err
+			}
+			chain, strangers = chainByHeads(l, id, listing.Segments, heads)
+		} else if chain, strangers, err = chainOf(l, id, listing.Segments); err != nil {
 			return nil, err
 		}
 		l.strangers = strangers

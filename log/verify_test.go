@@ -1,0 +1,133 @@
+package log_test
+
+import (
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"sync"
+	"testing"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/stratalog/strata/log"
+)
+
+func verify(t testing.TB, fs vfs.FS, dir string) *log.Report {
+	t.Helper()
+	r, err := log.Verify(ctx, dir, log.VerifyOptions{FS: fs})
+	require.NoError(t, err)
+	return r
+}
+
+// smallLog makes a log of several sealed segments, with a topic that is deleted, one that is altered,
+// and reopenings, and returns the values in "a".
+func smallLog(t testing.TB, fs vfs.FS, dir string) []string {
+	t.Helper()
+	var want []string
+	for round := range 2 {
+		l := open(t, fs, dir, log.Options{SegmentBytes: 64 << 10})
+		want = append(want, fill(t, l, "a", 3, 60, 900)...)
+		fill(t, l, fmt.Sprint("gone", round), 2, 3, 10)
+		require.NoError(t, l.DeleteTopic(ctx, fmt.Sprint("gone", round)))
+		want = append(want, fill(t, l, "a", 3, 60, 900)...)
+		fill(t, l, fmt.Sprint("more", round), 1, 3, 10)
+		require.NoError(t, l.AlterTopic(ctx, "more0", log.TopicOptions{Partitions: round + 2}))
+		require.NoError(t, l.Close())
+	}
+	return want
+}
+
+func TestVerifyClean(t *testing.T) {
+	for name, fs := range map[string]vfs.FS{"mem": vfs.NewMem(), "os": nil} {
+		t.Run(name, func(t *testing.T) {
+			dir := "data"
+			if fs == nil {
+				dir = t.TempDir()
+			}
+			smallLog(t, fs, dir)
+			var last, total int64
+			r, err := log.Verify(ctx, dir, log.VerifyOptions{FS: fs, Progress: func(d, n int64) {
+				require.GreaterOrEqual(t, d, last)
+				last, total = d, n
+			}})
+			require.NoError(t, err)
+			require.Empty(t, r.Findings)
+			require.Empty(t, r.Notes)
+			require.Equal(t, total, last)
+			require.Positive(t, total)
+			require.GreaterOrEqual(t, r.Segments, int64(3))
+			// 240 in a, 6 in gone, 6 in more, 8 changes of topics (5 created, 2 deleted, 2 altered).
+			require.Equal(t, int64(240+6+6+9), r.Records)
+			require.Equal(t, r.Records, r.Batches)
+			require.Equal(t, r.Records, r.Frames)
+		})
+	}
+	_, err := log.Verify(ctx, t.TempDir(), log.VerifyOptions{})
+	require.ErrorIs(t, err, log.ErrNoLog)
+}
+
+func TestVerifyBesideWriter(t *testing.T) {
+	for name, fs := range map[string]vfs.FS{"mem": vfs.NewMem(), "os": nil} {
+		t.Run(name, func(t *testing.T) {
+			dir := "data"
+			if fs == nil {
+				dir = t.TempDir()
+			}
+			l := open(t, fs, dir, log.Options{SegmentBytes: 64 << 10})
+			var wg sync.WaitGroup
+			for g := range 4 {
+				wg.Go(func() {
+					tp, err := l.CreateTopic(ctx, fmt.Sprint("t", g), log.TopicOptions{Partitions: 2})
+					if !assert.NoError(t, err) {
+						return
+					}
+					for i := range 150 {
+						c := l.NewCommit()
+						c.Durability(log.Durability(i % 3))
+						c.Append(tp, log.Record{Value: make([]byte, 100+i*3)})
+						_, err := c.Commit(ctx)
+						assert.NoError(t, err)
+					}
+				})
+			}
+			done := make(chan struct{})
+			go func() { wg.Wait(); close(done) }()
+			for running := true; running; {
+				select {
+				case <-done:
+					running = false
+				default:
+				}
+				r, err := log.Verify(ctx, dir, log.VerifyOptions{FS: fs})
+				require.NoError(t, err)
+				require.Empty(t, r.Findings)
+			}
+			require.NoError(t, l.Close())
+			require.Equal(t, int64(604), verify(t, fs, dir).Records)
+		})
+	}
+}
+
+func TestVerifyTornTail(t *testing.T) {
+	torn := 0
+	for seed := range uint64(30) {
+		fs := vfs.NewCrashableMem()
+		l := open(t, fs, "data", log.Options{Durability: log.Written, SyncInterval: -1})
+		fill(t, l, "a", 1, 8, 600)
+		crashed := fs.CrashClone(vfs.CrashCloneCfg{UnsyncedDataPercent: 50, RNG: rand.New(rand.NewPCG(seed, 1))})
+		require.NoError(t, l.Close())
+		r, err := log.Verify(ctx, "data", log.VerifyOptions{FS: crashed})
+		if errors.Is(err, log.ErrNoLog) {
+			continue
+		}
+		require.NoError(t, err)
+		require.Empty(t, r.Findings, "seed %d", seed)
+		torn += len(r.Notes)
+		l = open(t, crashed, "data", log.Options{Logger: quiet})
+		require.NoError(t, l.Close())
+		require.Empty(t, verify(t, crashed, "data").Findings)
+	}
+	require.Positive(t, torn)
+}
