@@ -84,7 +84,7 @@ func (w *walker) follow(p *Partition) *LostError {
 	}
 	want, known := w.expected[p.number]
 	w.expected[p.number] = base + int64(w.entry.Records())
-	if !known && w.fromOffset != nil {
+	if !known && w.fromOffset != nil && !w.skipped {
 		want, known = w.fromOffset(p), true
 	}
 	if known && base > want && !w.c.damaged() {
