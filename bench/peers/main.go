@@ -1,0 +1,174 @@
+// Command peers measures Strata next to what its users would pick instead, and next to bare files,
+// in one run on one machine: trials are interleaved (A B C, A B C, …), figures are medians.
+//
+// It prints its progress to standard error and one Markdown table per workload to standard output.
+// Raw results go to one JSON file per workload, with a plot beside it. A run that was stopped is
+// taken up where it was by the next one; -fresh begins anew.
+package main
+
+import (
+	"errors"
+	"flag"
+	"fmt"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"strings"
+	"time"
+)
+
+// run is the state of one run of the program.
+type run struct {
+	scratch  string // directory for logs; removed at the end
+	results  string
+	fresh    bool
+	trials   int
+	payloads map[int][][]byte
+	cycle    int
+	loads    map[string]*loadedLog
+	stop     chan os.Signal
+	failed   bool // a trial of Strata failed
+
+	// The length of a trial.
+	unsyncedSeconds, syncedSeconds, readSeconds, followSeconds float64
+	unsyncedBytes                                              int64
+	pages                                                      int // bytes to touch before an unsynced trial
+	records                                                    int // of a log that is read
+}
+
+func main() {
+	if err := mainErr(); err != nil {
+		fmt.Fprintln(os.Stderr, "peers:", err)
+		os.Exit(1)
+	}
+}
+
+func mainErr() error {
+	quick := flag.Bool("quick", false, "3 short trials each, and small logs: to see roughly where things stand")
+	only := flag.String("only", "", "comma-separated workloads, such as W3,W4; all by default")
+	names := flag.String("engines", "", "comma-separated engines; all by default")
+	trials := flag.Int("trials", 0, "trials each; 5 by default, 3 with -quick")
+	results := flag.String("results", "", "directory of the results; ../results, or ../results/quick with -quick")
+	scratch := flag.String("dir", "", "where to make logs; the system's directory for temporary files by default")
+	fresh := flag.Bool("fresh", false, "forget results that are there for the selected workloads")
+	flag.Parse()
+
+	b := &run{
+		results: "../results", fresh: *fresh, trials: 5, payloads: makePayloads(), cycle: payloadCycle,
+		loads: map[string]*loadedLog{}, stop: make(chan os.Signal, 1),
+		unsyncedSeconds: 5, syncedSeconds: 2, readSeconds: 2, followSeconds: 3,
+		unsyncedBytes: 1 << 30, pages: 1 << 30, records: 1_000_000,
+	}
+	if *quick {
+		b.results, b.trials = "../results/quick", 3
+		b.unsyncedSeconds, b.syncedSeconds, b.readSeconds, b.followSeconds = 1, 0.4, 0.5, 1
+		b.unsyncedBytes, b.pages, b.records = 256<<20, 256<<20, 200_000
+	}
+	if *trials > 0 {
+		b.trials = *trials
+	}
+	if *results != "" {
+		b.results = *results
+	}
+	if err := os.MkdirAll(b.results, 0o755); err != nil {
+		return err
+	}
+	var err error
+	if b.scratch, err = os.MkdirTemp(*scratch, "strata-peers-"); err != nil {
+		return err
+	}
+	defer func() { _ = os.RemoveAll(b.scratch) }()
+	defer b.unload()
+	signal.Notify(b.stop, os.Interrupt)
+	chosen, err := choose(engines(), *names)
+	if err != nil {
+		return err
+	}
+	for _, w := range workloads() {
+		if !selected(*only, w.name) && !selected(*only, w.family()) {
+			continue
+		}
+		if err := b.workload(w, chosen); err != nil {
+			return err
+		}
+		switch w.name {
+		case "W5-pipelined", "W8":
+			b.unload()
+		}
+	}
+	if b.failed {
+		return errors.New("a trial of Strata failed; see above")
+	}
+	return nil
+}
+
+func selected(list, name string) bool {
+	if list == "" {
+		return true
+	}
+	for _, s := range strings.Split(list, ",") {
+		if s == name {
+			return true
+		}
+	}
+	return false
+}
+
+func choose(all []engine, names string) ([]engine, error) {
+	var out []engine
+	for _, e := range all {
+		if selected(names, e.name) {
+			out = append(out, e)
+		}
+	}
+	if len(out) == 0 {
+		return nil, fmt.Errorf("no engine is called %q", names)
+	}
+	return out, nil
+}
+
+var errStopped = errors.New("stopped; run again to go on")
+
+// workload runs what is missing of one workload and prints its tables.
+func (b *run) workload(w workload, all []engine) error {
+	path := filepath.Join(b.results, w.name+".json")
+	rs, err := readResults(path)
+	if err != nil {
+		return err
+	}
+	if b.fresh {
+		rs = &results{}
+	}
+	rs.Machine, rs.Workload, rs.Title = machine(), w.name, w.title
+	for _, name := range w.cases {
+		for n := range b.trials {
+			for _, e := range all {
+				if !e.in(w.family()) || w.takes != nil && !w.takes(e) || rs.has(name, e.name, n) {
+					continue
+				}
+				select {
+				case <-b.stop:
+					return errStopped
+				default:
+				}
+				began := time.Now()
+				v, err := w.trial(b, e, name)
+				if errors.Is(err, errors.ErrUnsupported) {
+					continue
+				}
+				t := trial{Case: name, Engine: e.name, Trial: n, At: began.UTC().Truncate(time.Second), Values: v}
+				if err != nil {
+					t.Error, t.Values = err.Error(), nil
+					b.failed = b.failed || strings.HasPrefix(e.name, "strata")
+				}
+				fmt.Fprintf(os.Stderr, "%-12s %-6s %-16s %d/%d  %s\n", w.name, name, e.name, n+1, b.trials, t.summary(w))
+				rs.Trials = append(rs.Trials, t)
+				if err := rs.write(path); err != nil {
+					return err
+				}
+			}
+		}
+		fmt.Println(rs.table(w, name, all))
+	}
+	return os.WriteFile(filepath.Join(b.results, w.name+".svg"), []byte(rs.plot(w, all)), 0o644)
+}

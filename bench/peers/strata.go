@@ -1,0 +1,115 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"io"
+	"log/slog"
+
+	"github.com/stratalog/strata/log"
+)
+
+var background = context.Background()
+
+type strataStore struct {
+	l *log.Log
+	p *log.Partition
+}
+
+// strata returns Strata as one of its rows: the plain one gives each commit to the operating system,
+// or syncs it, as its peers do.
+func strata(name, note string) engine {
+	e := engine{name: name, note: note, native: true}
+	if name != "strata" {
+		e.only = []string{"W1", "W2"}
+	}
+	e.open = func(dir string, o options) (store, error) {
+		lo := log.Options{Logger: slog.New(slog.NewTextHandler(io.Discard, nil))}
+		switch {
+		case o.sync:
+		case name == "strata-buffered":
+			lo.Durability, lo.SyncInterval = log.Buffered, -1
+		case name == "strata-default":
+			lo.Durability = log.Written
+		default:
+			lo.Durability, lo.SyncInterval = log.Written, -1
+		}
+		return openStrata(dir, lo)
+	}
+	return e
+}
+
+func openStrata(dir string, o log.Options) (*strataStore, error) {
+	l, err := log.Open(dir, o)
+	if err != nil {
+		return nil, err
+	}
+	t, err := l.CreateTopic(background, "events", log.TopicOptions{})
+	if err != nil {
+		return nil, errors.Join(err, l.Close())
+	}
+	return &strataStore{l, t.Partition(0)}, nil
+}
+
+type strataWriter struct {
+	s *strataStore
+	c *log.Commit
+}
+
+func (s *strataStore) writer() writer { return &strataWriter{s, s.l.NewCommit()} }
+
+func (w *strataWriter) fill(records [][]byte) *log.Commit {
+	w.c.Reset()
+	for _, r := range records {
+		w.c.AppendTo(w.s.p, log.Record{Value: r})
+	}
+	return w.c
+}
+
+func (w *strataWriter) append(records [][]byte) error {
+	_, err := w.fill(records).Commit(background)
+	return err
+}
+
+func (w *strataWriter) start(records [][]byte) (func() error, error) {
+	a := w.fill(records).CommitAsync(background)
+	return func() error {
+		_, err := a.Wait(background)
+		return err
+	}, nil
+}
+
+func (s *strataStore) replay(each func([]byte)) error {
+	if err := s.l.Sync(background); err != nil {
+		return err
+	}
+	for r, err := range s.p.Read(log.Oldest) {
+		if err != nil {
+			return err
+		}
+		each(r.Value)
+	}
+	return nil
+}
+
+func (s *strataStore) get(i int) ([]byte, error) {
+	r, err := s.p.Get(int64(i))
+	return r.Value, err
+}
+
+func (s *strataStore) follow(ready func(), each func([]byte) bool) error {
+	ctx, cancel := context.WithCancel(background)
+	defer cancel()
+	ready()
+	for r, err := range s.p.Follow(ctx, log.Newest, log.ReadOptions{Unsynced: true}) {
+		if err != nil {
+			return err
+		}
+		if !each(r.Value) {
+			return nil
+		}
+	}
+	return nil
+}
+
+func (s *strataStore) close() error { return s.l.Close() }
