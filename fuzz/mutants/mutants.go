@@ -1,0 +1,49 @@
+package main
+
+// mutant is one way to break the engine, and the test that must notice.
+type mutant struct {
+	name     string
+	file     string // below the module's root
+	old, new string // old occurs once in file
+	pkg      string
+	tests    string // as for -run
+}
+
+const (
+	logPkg     = "./log"
+	segmentPkg = "./segment"
+	harnessPkg = "./fuzz/harness"
+)
+
+var mutants = []mutant{
+	{"ack-before-sync", "log/write.go", "	if g.sync {\n", "	if false {\n", harnessPkg, "TestT1"},
+	{"sync-not-called", "log/write.go", "		err = seg.Sync()\n", "		err = nil\n", harnessPkg, "TestT1"},
+	{"durable-too-far", "log/write.go", "	durable := l.synced.byte\n", "	durable := l.written.byte + g.bytes\n", harnessPkg, "TestT"},
+	{"failure-forgotten", "log/write.go", "	if l.failed == nil {\n		l.failed = ", "	if l.failed != nil {\n		l.failed = ", harnessPkg, "TestT4"},
+	{"waiter-remembered", "log/group.go", "			g.waiters[i] = nil\n", "", logPkg, "TestConcurrentCommits"},
+	{"no-directory-sync", "segment/newborn.go", "	if err := SyncDir(n.fs, n.dir); err != nil {", "	if err := error(nil); err != nil {", harnessPkg, "TestT1"},
+	{"newborn-not-synced", "segment/newborn.go", "		if err = file.Sync(); err != nil {", "		if err = nil; err != nil {", harnessPkg, "TestT1"},
+	{"name-used-twice", "segment/newborn.go", "!errors.Is(err, fs.ErrNotExist) {\n		return nil, errors.Join(fmt", "false {\n		return nil, errors.Join(fmt", segmentPkg, "TestPublishNeverReplaces"},
+	{"durable-ignored", "segment/recover.go", "return h.Durable > p", "return false", segmentPkg, "TestRecover"},
+	{"marks-not-judged", "segment/recover.go", "if damagedMark(b[:n], e.Mark(), s.salt, p) {", "if false {", segmentPkg, "TestMarkFlips"},
+	{"torn-mark-is-damage", "segment/mark.go", "		if tornMark(b, mark, at) {", "		if false {", segmentPkg, "TestTornMark"},
+	{"tail-not-looked-at", "segment/recover.go", "				if buf[i] != 0 {", "				if buf[i] == 1 {", segmentPkg, "TestRecover"},
+	{"body-not-checked", "segment/scanner.go", "	if p := f.checkBody(); p != nil {", "	if p := f.checkBody(); p != nil && false {", segmentPkg, "TestRecover"},
+	{"padding-not-checked", "segment/frame.go", "			if c != 0 {", "			if c == 255 {", harnessPkg, "TestT6"},
+	{"salt-ignored", "segment/frame.go", "	binary.LittleEndian.PutUint64(x[40:], salt)\n", "	_ = salt\n", logPkg, "TestGolden"},
+	{"place-ignored", "segment/frame.go", "	binary.LittleEndian.PutUint64(x[48:], uint64(at))\n", "	_ = at\n", segmentPkg, "TestRecover"},
+	{"recovered-not-rewritten", "log/open.go", "info.RewrittenBytes, err = seg.Rewrite(end.Durable, end.Byte)", "info.RewrittenBytes, err = 0, nil", harnessPkg, "TestT5"},
+	{"append-behind-torn", "log/open.go", "	if end.Torn > 0 {\n", "	if end.Torn > 1<<40 {\n", harnessPkg, "TestT"},
+	{"predecessor-not-checked", "log/open.go", "	if head.Predecessor.Name != before.name {", "	if false {", logPkg, "TestBadSegments"},
+	{"successor-not-missed", "log/open.go", "	if end.Last == segment.Sealing {", "	if false {", logPkg, "TestBadSegments"},
+	{"no-sealing-mark", "log/roll.go", "errors.Join(old.seg.Write(mark, end), old.seg.Sync())", "old.seg.Sync()", logPkg, "TestBadSegments"},
+	{"roll-without-sync", "log/roll.go", "	if err := l.syncWritten(); err != nil {", "	if err := error(nil); err != nil {", harnessPkg, "TestT"},
+	{"idle-mark-without-sync", "log/scribe.go", "	if err := l.syncWritten(); err != nil {\n		_ = l.fail(err, nil)\n		return false\n", "	if err := error(nil); err != nil {\n		_ = l.fail(err, nil)\n		return false\n", harnessPkg, "TestT"},
+	{"readers-see-unsynced", "log/cursor.go", "	return c.l.synced\n", "	return c.l.written\n", logPkg, "TestCancelled"},
+	{"room-not-claimed", "log/room.go", "		err := seg.Preallocate(claimed, to-claimed)\n", "		err := error(nil)\n", logPkg, "TestNoSpace"},
+	{"room-not-kept", "log/room.go", "	if !freeing {\n", "	if true {\n", logPkg, "TestNoSpace"},
+	{"lock-by-string", "log/lock.go", "			return filepath.Join(real, rest), nil\n", "			_ = real\n			return abs, nil\n", logPkg, "TestSecondWriter"},
+	{"offset-not-expected", "log/condition.go", "p.next != want {", "false {", logPkg, "Expect"},
+	{"unknown-not-said", "log/sequence.go", "			return &UnknownError{Cause: context.Cause(ctx)}\n		}\n	}\n", "			return nil\n		}\n	}\n", logPkg, "TestCancelled"},
+	{"deleted-topic-appended", "log/topic.go", "	if p.topic.deleted.Load() {", "	if false {", harnessPkg, "TestT"},
+}
