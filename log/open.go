@@ -331,8 +331,17 @@ func (l *Log) resume(last *part, seg *segment.Segment, end segment.End) error {
 		if err := l.secure(seg, end); err != nil {
 			return err
 		}
-	} else if end.Last == segment.Closing {
-		l.epoch++
+	} else {
+		if end.Last == segment.Closing {
+			l.epoch++
+		}
+		// The mark speaks for the bytes before it, and not for itself.
+		if _, err := seg.Rewrite(end.Durable, end.Byte); err != nil {
+			return err
+		}
+		if err := seg.Sync(); err != nil {
+			return err
+		}
 	}
 	here := place{position: l.position, part: l.tail.part, byte: l.tail.byte}
 	l.written, l.synced = here, here
