@@ -4,7 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"slices"
+	iofs "io/fs"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 
@@ -81,29 +81,27 @@ func (l *Log) openDirectory() error {
 	return nil
 }
 
-// makeDirs makes dir and what is missing above it, and the names of all that it made durable.
+// makeDirs makes dir and what is missing above it. Their names are made durable when a log is created in
+// them.
 func makeDirs(fs vfs.FS, dir string) error {
-	var made []string
-	for at := dir; ; at = fs.PathDir(at) {
-		if _, err := fs.Stat(at); err == nil {
-			break
-		} else if !isNotExist(err) {
-			return fmt.Errorf("log: %w", err)
-		}
-		made = append(made, at)
-		if at == fs.PathDir(at) {
-			break
-		}
-	}
 	if err := fs.MkdirAll(dir, 0o700); err != nil {
 		return fmt.Errorf("log: %w", spaceError(err))
 	}
-	for _, d := range slices.Backward(made) {
-		if err := segment.SyncDir(fs, fs.PathDir(d)); err != nil {
+	return nil
+}
+
+// syncNames makes the names of dir and of all directories above it durable. Which of them are new is
+// not asked: an earlier opening may have made them and ended before it synced them. What may not be
+// read, above the directory that dir is in, was there before.
+func syncNames(fs vfs.FS, dir string) error {
+	for at, parent := dir, fs.PathDir(dir); ; at, parent = parent, fs.PathDir(parent) {
+		if err := segment.SyncDir(fs, parent); err != nil && (at == dir || !errors.Is(err, iofs.ErrPermission)) {
 			return err
 		}
+		if parent == fs.PathDir(parent) {
+			return nil
+		}
 	}
-	return nil
 }
 
 // openSegments finds the segments of the log, recovers the last one, and makes it the active one.
@@ -414,6 +412,9 @@ func (l *Log) create() error {
 	l.epoch = 1
 	l.time = startTime(l.o.Clock, 0)
 	l.lastTime = l.time.read()
+	if err := syncNames(l.fs, l.logDir); err != nil {
+		return err
+	}
 	l.catalog.seed()
 	l.publishPartitionsLocked()
 	tables, err := l.catalog.encode()
