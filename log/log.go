@@ -44,7 +44,10 @@ type Log struct {
 	byNumber atomic.Pointer[[]*Partition]
 
 	// syncMu serializes syncs of the active segment.
-	syncMu  sync.Mutex
+	syncMu sync.Mutex
+	// syncErr is the first error of one. Syncing again would succeed without the bytes that the first
+	// attempt may have lost. Guarded by syncMu.
+	syncErr error
 	syncing []*Partition // those that the last sync made clean. Guarded by syncMu.
 
 	// mu is what sequencing happens under. It guards the fields below, up to the next blank line.

@@ -127,6 +127,9 @@ func (l *Log) publishWritten(to place) {
 func (l *Log) syncWritten() error {
 	l.syncMu.Lock()
 	defer l.syncMu.Unlock()
+	if l.syncErr != nil {
+		return l.syncErr
+	}
 	l.scribe.unsyncedSince.Store(0) // before looking: a later write sets it again
 	l.endMu.Lock()
 	to := l.written
@@ -153,6 +156,7 @@ func (l *Log) syncWritten() error {
 	}
 	l.count.syncing.Store(0)
 	if err != nil {
+		l.syncErr = err
 		return err
 	}
 	l.count.syncs.Add(1)
