@@ -76,7 +76,10 @@ type Topic struct {
 	options atomic.Pointer[TopicOptions]
 	// partitions grows, and is otherwise treated as options.
 	partitions atomic.Pointer[[]*Partition]
-	deleted    atomic.Bool
+	// changed is the position behind the last change of the topic that this process made. Guarded by
+	// Log.mu.
+	changed uint64
+	deleted atomic.Bool
 	// keyless counts the commits that placed records without a key.
 	keyless atomic.Uint32
 }

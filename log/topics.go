@@ -36,8 +36,18 @@ func (l *Log) createTopic(ctx context.Context, name string, o TopicOptions, syst
 	defer l.topicsMu.Unlock()
 	l.mu.Lock()
 	t, usable, first := l.catalog.topics[name], l.usableLocked(), l.catalog.nextNumber
+	changed := uint64(0)
+	if t != nil {
+		changed = t.changed
+	}
 	l.mu.Unlock()
 	if t != nil {
+		// The commit that created it may have failed, or its caller may have given up waiting.
+		if l.syncedPosition.Load() < changed {
+			if err := l.Sync(ctx); err != nil {
+				return nil, err
+			}
+		}
 		return t, t.compare(o)
 	}
 	if usable != nil {
@@ -85,6 +95,7 @@ func (l *Log) changeTopics(ctx context.Context, ch change) error {
 	c.sequenced = func() {
 		l.catalog.apply(ch)
 		if t := l.catalog.byID[ch.ID]; t != nil {
+			t.changed = l.position
 			l.publishTopicLocked(t)
 		} else {
 			l.publishPartitionsLocked()
