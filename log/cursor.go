@@ -159,6 +159,15 @@ func (c *cursor) seek(limit int64) (bool, error) {
 	for {
 		if !c.has {
 			e, ok, err := c.idx.Next()
+			if errors.Is(err, index.ErrCorrupt) {
+				// Begin again with one made by reading. What was read lies before sc.
+				c.ps[c.i].forgetIndex()
+				var idx index.Reader
+				if idx, err = c.l.index(c.ps, c.i); err == nil {
+					c.idx = idx.Scan(c.only, c.from)
+					continue
+				}
+			}
 			if err != nil {
 				return false, err
 			}

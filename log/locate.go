@@ -4,6 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"math"
+
+	"github.com/stratalog/strata/index"
 )
 
 // startAt moves c to where reading of the partition p begins, and returns the first offset wanted.
@@ -113,6 +115,12 @@ func (l *Log) offsetAtTime(ps parts, p *Partition, ms int64) (int64, error) {
 			return 0, err
 		}
 		e, ok, err := idx.FindTime(p.number, ms)
+		if errors.Is(err, index.ErrCorrupt) {
+			ps[i].forgetIndex()
+			if idx, err = l.index(ps, i); err == nil {
+				e, ok, err = idx.FindTime(p.number, ms)
+			}
+		}
 		if err != nil {
 			return 0, err
 		}
@@ -176,6 +184,15 @@ func (l *Log) offsetInBatch(p *Partition, offset int64, accept func(*Record) boo
 	}
 }
 
+// nearest returns the entry of the stride that holds position, or of the last one.
+func nearest(idx index.Reader, position uint64) (index.Entry, bool, error) {
+	e, ok, err := idx.Find(positionRun, int64(position))
+	if err == nil && !ok {
+		return idx.Last(positionRun)
+	}
+	return e, ok, err
+}
+
 // startPosition moves c to the frame that holds position, or to one not far before.
 func (c *cursor) startPosition(position uint64) error {
 	c.byIndex = false
@@ -192,9 +209,12 @@ func (c *cursor) startPosition(position uint64) error {
 	if err != nil {
 		return err
 	}
-	e, ok, err := idx.Find(positionRun, int64(position))
-	if err == nil && !ok {
-		e, ok, err = idx.Last(positionRun)
+	e, ok, err := nearest(idx, position)
+	if errors.Is(err, index.ErrCorrupt) {
+		c.ps[i].forgetIndex()
+		if idx, err = c.l.index(c.ps, i); err == nil {
+			e, ok, err = nearest(idx, position)
+		}
 	}
 	if err != nil {
 		return err

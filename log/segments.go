@@ -216,6 +216,14 @@ func (l *Log) index(ps parts, i int) (index.Reader, error) {
 	return m, nil
 }
 
+// forgetIndex gives up an index file that turned out to be damaged, so that the next to ask gets an
+// index that was made by reading.
+func (p *part) forgetIndex() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.idx, p.idxGone = nil, true
+}
+
 func (p *part) indexID(end int64, position uint64) index.SegmentID {
 	return index.SegmentID{Name: p.name.String(), EndByte: end, EndPosition: position, LogID: p.id}
 }
