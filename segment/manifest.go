@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 
 	"github.com/cespare/xxhash/v2"
@@ -128,7 +129,7 @@ func WriteFile(fsys vfs.FS, dir, base string, b []byte) error {
 	}
 	n, err := file.WriteAt(b, 0)
 	if err == nil && n < len(b) {
-		err = fmt.Errorf("short write: %d of %d bytes", n, len(b))
+		err = fmt.Errorf("%w: %d of %d bytes", io.ErrShortWrite, n, len(b))
 	}
 	if err == nil {
 		err = file.Sync()
