@@ -29,3 +29,56 @@ func TestT1(t *testing.T) {
 	}
 	floor(t, "T1", all, 5000)
 }
+
+// TestT3 tears and reorders writes.
+func TestT3(t *testing.T) {
+	all := harness.Tear(t, harness.Tears(), harness.Options{Deep: 16})
+	t.Logf("tears: %s", all)
+	for _, w := range harness.Workloads() {
+		s := harness.Tear(t, w, harness.Options{Deep: 16, Limit: 2500})
+		t.Logf("%s: %s", w.Name, s)
+		all.Add(s)
+	}
+	floor(t, "T3", all, 10000)
+}
+
+// TestT4 fails each operation.
+func TestT4(t *testing.T) {
+	var all harness.Stats
+	thin := 4
+	if testing.Short() {
+		thin = 8
+	}
+	for _, w := range harness.Workloads()[:4] {
+		s := harness.Errors(t, w, thin, harness.Options{})
+		t.Logf("%s: %s", w.Name, s)
+		all.Add(s)
+	}
+	floor(t, "T4", all, 1000)
+}
+
+// TestT2 crashes recoveries.
+func TestT2(t *testing.T) {
+	var all harness.Stats
+	chains := 200
+	if testing.Short() {
+		chains = 60
+	}
+	for _, w := range harness.Workloads() {
+		s := harness.Nested(t, w, chains, harness.Options{})
+		t.Logf("%s: %s", w.Name, s)
+		all.Add(s)
+	}
+	floor(t, "T2", all, 500)
+}
+
+// TestT5 has syncs fail, forget and lie.
+func TestT5(t *testing.T) {
+	var all harness.Stats
+	for _, w := range harness.Workloads()[:4] {
+		s, lies := harness.Syncs(t, w, harness.Options{})
+		t.Logf("%s: %s %s", w.Name, s, lies)
+		all.Add(s)
+	}
+	floor(t, "T5", all, 500)
+}

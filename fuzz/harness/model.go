@@ -25,6 +25,7 @@ type View struct {
 	// opened says that an opening has succeeded, so that there must be a log.
 	opened bool
 	notes  []Note
+	lastID int // the highest that an attempt has had
 	// opaque says that others than the Session append, so that only they know what must be there.
 	opaque bool
 }

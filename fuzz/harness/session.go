@@ -53,11 +53,13 @@ type Session struct {
 	l     *log.Log
 	// faulty says that calls may fail, since faults are injected.
 	faulty bool
-	// doubt says that the file system may lose what was synced, which is then no violation.
-	doubt  bool
-	failed bool // the log has said so, or cannot be opened
-	acks   []pendingAck
-	ids    int
+	// doubt says that the file system may lose what was synced, which is then no violation; forgetful
+	// that it may lose what was written without any crash.
+	doubt     bool
+	forgetful bool
+	failed    bool // the log has said so, or cannot be opened
+	acks      []pendingAck
+	ids       int
 
 	mu         sync.Mutex
 	view       View    // guarded by mu
@@ -85,7 +87,7 @@ func newSession(w *Workload, fs vfs.FS, seed uint64, v View) *Session {
 	s := &Session{w: w, fs: fs, view: v, clock: newClock(), Rand: rand.New(rand.NewPCG(seed, 1)), rand: &bytesOf{rand.NewPCG(seed, 2)}}
 	s.crash, _ = fs.(*crashfs.FS)
 	s.view.opaque = w.Opaque
-	s.ids = len(v.attempts)
+	s.ids = v.lastID
 	return s
 }
 
@@ -161,7 +163,8 @@ func (s *Session) expected(call string, err error) {
 		s.Violation("%s: a failing file system was taken for a damaged one: %w", call, err)
 		return
 	}
-	ok := errors.Is(err, log.ErrFailed) || errors.Is(err, log.ErrNoSpace) || errors.Is(err, io.ErrShortWrite)
+	ok := errors.Is(err, log.ErrFailed) || errors.Is(err, log.ErrNoSpace) || errors.Is(err, io.ErrShortWrite) ||
+		errors.Is(err, log.ErrMismatch) || errors.Is(err, log.ErrPartition) || errors.Is(err, log.ErrNoTopic) // an earlier change of topics failed
 	for _, e := range injected {
 		ok = ok || errors.Is(err, e)
 	}
@@ -188,11 +191,15 @@ func (s *Session) Open() {
 	}
 	v := s.View()
 	n := v.at(l.Position())
+	must := v.written
+	if s.forgetful {
+		must = v.synced
+	}
 	switch {
 	case n < 0:
 		s.Violation("opened at position %d, which is within a commit", l.Position())
-	case n < v.written && !s.doubt:
-		s.Violation("opened with %d attempts, but %d were acknowledged: lost %s", n, v.written, v.attempts[n])
+	case n < must && !s.doubt:
+		s.Violation("opened with %d attempts, but %d were acknowledged: lost %s", n, must, v.attempts[n])
 	}
 	s.change(func(v *View) { *v = v.resolved(max(n, 0)) })
 }
@@ -266,10 +273,10 @@ func (s *Session) abandon() {
 // Advance moves the clock, and waits until what the log does by the clock is done.
 func (s *Session) Advance(d time.Duration) { s.clock.Advance(d) }
 
-// CreateTopic creates a topic. The name must be free.
+// CreateTopic creates a topic, unless there is one of that name.
 func (s *Session) CreateTopic(name string, o log.TopicOptions) {
-	if s.l == nil {
-		return
+	if s.l == nil || s.HasTopic(name) {
+		return // an earlier call has failed
 	}
 	a := &attempt{id: s.nextID(), create: name, parts: max(1, o.Partitions)}
 	s.try(a)
@@ -307,6 +314,7 @@ func (s *Session) topic(name string) *log.Topic {
 
 func (s *Session) nextID() int {
 	s.ids++
+	s.change(func(v *View) { v.lastID = s.ids })
 	return s.ids
 }
 
@@ -396,13 +404,13 @@ func (s *Session) Async(d log.Durability, puts ...Put) {
 func (s *Session) Wait() { s.waitAcks() }
 
 func (s *Session) waitAcks() {
-	failed := s.failed
+	before, failed := s.failed, s.failed
 	for _, p := range s.acks {
 		r, err := p.ack.Wait(context.Background())
 		if err == nil {
 			s.compare(p.a, &r)
 		}
-		s.failed = failed // what was sequenced before the failure was told may be there
+		s.failed = before // what was sequenced before the failure was told may be there
 		s.decide("commit", p.a, p.d, err)
 		failed = failed || s.failed
 	}
@@ -435,21 +443,18 @@ func (s *Session) Read() {
 	if s.l == nil || s.w.Opaque {
 		return
 	}
-	seen := s.l.Position()
+	least := s.l.Position()
 	v := s.View()
-	n := v.at(seen)
-	if n < 0 {
-		s.Violation("readers see up to position %d, which is within a commit", seen)
-		return
-	}
-	c := v.fold(n)
+	c := v.fold(len(v.attempts))
+	// A change of topics that failed may show or not.
+	gone := func(t *topicContent) bool { return t.deleted }
 	i := 0
 	for r, err := range s.l.Read(log.Oldest, log.ReadOptions{System: true}) {
 		if err != nil {
 			s.expected("read", err)
 			return
 		}
-		for i < len(c.records) && c.records[i].topic.deleted {
+		for i < len(c.records) && uint64(i) != r.Position && gone(c.records[i].topic) {
 			i++
 		}
 		if what := c.differs(uint64(i), &r); what != "" {
@@ -457,6 +462,18 @@ func (s *Session) Read() {
 			return
 		}
 		i++
+	}
+	for i < len(c.records) && uint64(i) < least && gone(c.records[i].topic) {
+		i++
+	}
+	n := v.at(uint64(i))
+	for n < 0 && i < len(c.records) && gone(c.records[i].topic) {
+		i++
+		n = v.at(uint64(i))
+	}
+	if n < 0 || uint64(i) < least {
+		s.Violation("readers see up to position %d of %d", i, least)
+		return
 	}
 	s.change(func(v *View) { v.synced, v.written = max(v.synced, n), max(v.written, n) })
 }
