@@ -116,6 +116,7 @@ func ExamplePartition_Read() {
 // Follow waits for more when it has shown everything, until its context ends.
 func ExampleTopic_Follow() {
 	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
 	l := must(log.Open("data", inMemory()))
 	defer func() { check(l.Close()) }()
 	events := must(l.CreateTopic(ctx, "events", log.TopicOptions{}))
