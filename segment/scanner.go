@@ -184,7 +184,7 @@ func (sc *Scanner) Resync() error {
 // findHead returns the byte position of the first valid frame head of s in [from, limit) that want
 // accepts, or -1.
 func (s *Segment) findHead(from, limit int64, want func(FrameHead) bool) (int64, error) {
-	buf := make([]byte, longestRead)
+	buf := make([]byte, min(longestRead, max(FrameHeadBytes, limit-from)))
 	for at := from; at < limit; {
 		n, err := readFull(s.file, buf[:min(int64(len(buf)), limit-at)], at)
 		if err != nil {
