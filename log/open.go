@@ -40,6 +40,10 @@ func Open(dir string, options Options) (*Log, error) {
 		l.sealer.Wait()
 		return nil, errors.Join(err, l.files.closeAll(), l.lock.release())
 	}
+	if err := l.checkState(); err != nil {
+		l.sealer.Wait()
+		return nil, errors.Join(err, l.files.closeAll(), l.lock.release())
+	}
 	l.scribe.start(l)
 	l.preparer.start(l)
 	return l, nil
@@ -50,6 +54,7 @@ func newLog(dir string, o Options) *Log {
 		o: o, dir: dir, fs: o.FS, logDir: o.FS.PathJoin(dir, "log"), files: newFiles(o.FS, openFiles),
 		pending: &group{},
 	}
+	l.applier, l.store = &applier{l: l}, newStore(l)
 	l.catalog = newCatalog(l)
 	l.publishPartitionsLocked()
 	l.parts.Store(&parts{})
@@ -366,6 +371,11 @@ func (l *Log) secure(seg *segment.Segment, end segment.End) error {
 		if err := l.sealTorn(end); err != nil {
 			return err
 		}
+	} else if l.vouched() {
+		// The manifest says where the segment ends, and so it must not grow.
+		if err := l.sealTorn(end); err != nil {
+			return err
+		}
 	}
 	mark := segment.Mark{Position: l.position, Time: l.lastTime, Epoch: l.epoch}
 	at := l.tail.byte
@@ -380,7 +390,12 @@ func (l *Log) secure(seg *segment.Segment, end segment.End) error {
 	return nil
 }
 
-// sealTorn begins a new segment behind a torn tail.
+// vouched reports whether the manifest names the last segment, as it does behind a repair.
+func (l *Log) vouched() bool {
+	return l.manifest != nil && len(*l.parts.Load()) <= len(l.manifest.Segments)
+}
+
+// sealTorn begins a new segment behind the last one, which is not written any more.
 func (l *Log) sealTorn(end segment.End) error {
 	tables, err := l.catalog.encode()
 	if err != nil {
@@ -458,6 +473,7 @@ func (l *Log) close() error {
 	if l.o.ReadOnly {
 		return l.closeReadOnly()
 	}
+	l.applier.stopping.Store(true)
 	l.scribe.end()
 	l.takePen() // and keep it
 	err := l.writePending()
@@ -475,10 +491,12 @@ func (l *Log) close() error {
 	l.mu.Lock()
 	l.passPenLocked() // to those who wait for it in vain
 	l.mu.Unlock()
+	l.answering.Wait()
+	stateErr := l.applier.end()
 	l.preparer.end()
 	l.sealer.Wait()
 	l.endMu.Lock()
 	l.wakeFollowersLocked()
 	l.endMu.Unlock()
-	return errors.Join(err, l.files.closeAll(), l.lock.release())
+	return errors.Join(err, stateErr, l.files.closeAll(), l.lock.release())
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 
@@ -116,6 +117,8 @@ type examination struct {
 	segments []*examined
 	// damagedIndexes are base names.
 	damagedIndexes []string
+	// strays are files that have the names of segments, and are none.
+	strays []segment.Name
 
 	// fold is the catalog as of the last frame, position and time are behind it.
 	fold     *catalog
@@ -129,6 +132,8 @@ type examination struct {
 	unsure []lostRange
 	jumped uint64
 	met    map[uint32]uint64
+	// orphans are, by partition number, the offsets behind batches whose topic is not known.
+	orphans map[uint32]int64
 	// lost are the jumps over damage that no repair has given up before.
 	lost []*LostError
 	// fresh says that the gap is damage, and not one that the manifest or a repaired segment vouches for.
@@ -142,7 +147,8 @@ type lostRange struct{ from, to uint64 }
 // examined is what is known of one segment.
 type examined struct {
 	part    *part
-	missing bool
+	missing bool // there is nothing of it
+	stray   bool // because the file never was part of the log
 	damaged bool // something in it did not check
 	// Position, time, epoch and tables are those of its catalog frame, as it should be.
 	position uint64
@@ -237,6 +243,9 @@ func (x *examination) findSegments() error {
 	} else if x.chain, strangers, err = chainOf(l, id, listing.Segments); err != nil {
 		return err
 	}
+	if x.manifest == "" {
+		x.dropStrays(heads)
+	}
 	l.strangers = strangers
 	for _, s := range strangers {
 		x.note("%s is not part of the log", s)
@@ -250,6 +259,25 @@ func (x *examination) findSegments() error {
 	}
 	l.parts.Store(&x.chain)
 	return x.identify(id, found, ok)
+}
+
+// dropStrays takes files out of the chain that were never part of it: their head does not check, and
+// the segment behind them follows the one before them.
+func (x *examination) dropStrays(heads map[segment.Name]segment.Head) {
+	for i := 1; i+1 < len(x.chain); i++ {
+		name := x.chain[i].name
+		if _, ok := heads[name]; ok {
+			continue
+		}
+		link := heads[x.chain[i+1].name].Predecessor
+		if link == nil || link.Name != x.chain[i-1].name {
+			continue
+		}
+		x.find(Finding{File: name.String(), Check: "magic", Detail: "the file has the name of a segment, and is none"})
+		x.strays = append(x.strays, name)
+		x.chain = slices.Delete(x.chain, i, i+1)
+		i--
+	}
 }
 
 // identify settles the id of the log.
@@ -342,7 +370,10 @@ func chainByHeads(l *Log, id segment.LogID, names []segment.Name, heads map[segm
 	for i, n := range names {
 		replaced := false
 		for _, o := range names[i+1:] {
-			if o.Position == n.Position && heads[o].Origin != segment.Born {
+			// One that names n, or one behind n, as its predecessor stands beside n.
+			h := heads[o]
+			beside := h.Predecessor != nil && h.Predecessor.Name.Compare(n) >= 0
+			if o.Position == n.Position && h.Origin != segment.Born && !beside {
 				replaced = true
 			}
 		}
@@ -368,8 +399,23 @@ func linkError(ps parts, i int, h segment.Head) error {
 	switch {
 	case i == 0 && h.Predecessor == nil, i > 0 && h.Predecessor != nil && h.Predecessor.Name == ps[i-1].name:
 		return nil
+	case i > 0 && h.Predecessor != nil && replaces(ps[i-1], h.Predecessor.Name):
+		return nil
 	case h.Predecessor == nil:
 		return &CorruptError{File: ps[i].name.String(), Position: ps[i].name.Position, Check: "predecessor"}
 	}
 	return &CorruptError{File: h.Predecessor.Name.String(), Position: h.Predecessor.Name.Position, Check: "missing"}
+}
+
+// replaces reports whether a repair made p in place of the segment called name.
+func replaces(p *part, name segment.Name) bool {
+	if p.name.Position != name.Position || p.name.Generation <= name.Generation {
+		return false
+	}
+	seg, err := p.open()
+	if err != nil {
+		return false
+	}
+	h, err := seg.Head()
+	return err == nil && h.Origin != segment.Born
 }

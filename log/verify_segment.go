@@ -25,6 +25,13 @@ func (x *examination) segment(i int) error {
 	if err != nil {
 		return err
 	}
+	if nothing, err := x.nothing(i, seg); err != nil {
+		return err
+	} else if nothing {
+		e.missing = true
+		e.stray = true
+		return x.stray(seg)
+	}
 	x.report.Segments++
 	if err := x.head(i, e, seg); err != nil {
 		return err
@@ -60,6 +67,29 @@ func (x *examination) absent(i int, e *examined) error {
 	x.find(Finding{File: e.part.name.String(), Check: "missing", Detail: "the manifest names the segment, and it is not there", FromPosition: from, ToPosition: to})
 	x.skipTo(max(to, x.position), true)
 	return nil
+}
+
+// nothing reports whether the segment at i, the last one, is a file that never was a segment: nothing in
+// it checks, and the one before it was not sealed.
+func (x *examination) nothing(i int, seg *segment.Segment) (bool, error) {
+	if _, err := seg.Head(); i == 0 || i < len(x.chain)-1 || seg.Data() > 0 || !errors.Is(err, ErrCorrupt) {
+		return false, nil
+	}
+	if x.chain[i-1].end.Last == segment.Sealing || x.segments[i-1].missing {
+		return false, nil
+	}
+	size, err := seg.Size()
+	if err != nil {
+		return false, err
+	}
+	at, err := dataStart(seg, size)
+	return at >= size, err
+}
+
+// stray takes note of a file that is not part of the log, in spite of its name.
+func (x *examination) stray(seg *segment.Segment) error {
+	_, err := seg.Head()
+	return x.findError(err, "the file has the name of a segment, and is none")
 }
 
 // skipTo notes that the positions up to position are missing.
@@ -134,7 +164,7 @@ func (x *examination) catalog(e *examined, seg *segment.Segment) error {
 		e.tables, err = x.fold.encode()
 		return err
 	}
-	e.time, e.epoch = f.Time, f.Epoch()
+	e.time, e.epoch = max(f.Time, x.time), max(f.Epoch(), x.epoch)
 	x.checkTime(seg, &f)
 	if x.gap {
 		x.adopt(told)
@@ -171,7 +201,7 @@ func (x *examination) adopt(told *catalog) {
 		x.jump(p, have, p.next)
 	}
 	x.fold = told
-	x.gap, x.fresh, x.unsure, x.jumped, x.met = false, false, nil, 0, nil
+	x.gap, x.fresh, x.unsure, x.jumped, x.met, x.orphans = false, false, nil, 0, nil, nil
 }
 
 // jump notes that the offsets [from, to) of p are missing.
@@ -206,7 +236,8 @@ func (x *examination) frames(i int, e *examined, seg *segment.Segment) (*index.M
 	}
 	memory := index.NewMemory()
 	ix := indexer{memory: memory}
-	open := -1 // index of the finding of which the other side has not been reached
+	unknown := seg.Data() == 0 // whether it is not known how many records were lost at the end
+	open := -1                 // index of the finding of which the other side has not been reached
 	shut := func(to uint64) {
 		if open >= 0 {
 			found := &x.report.Findings[open]
@@ -236,8 +267,10 @@ func (x *examination) frames(i int, e *examined, seg *segment.Segment) (*index.M
 				open = len(x.report.Findings) - 1
 			}
 			x.gap, x.fresh = true, true
+			unknown = damage.Check != "mark"
 			continue
 		}
+		unknown = false
 		shut(f.Position)
 		e.end = s.end
 		x.tell(x.done + f.End())
@@ -260,6 +293,9 @@ func (x *examination) frames(i int, e *examined, seg *segment.Segment) (*index.M
 			shut(position)
 		}
 	}
+	if e.sealed == 0 && unknown {
+		x.skipTo(x.position+lostSegment, true)
+	}
 	if e.sealed == 0 && !x.live {
 		if s.end.Torn > 0 && open < 0 {
 			x.note("%s ends at byte %d in %d bytes of a torn tail, which were never acknowledged as synced", seg.Name(), s.end.Byte, s.end.Torn)
@@ -273,8 +309,8 @@ func (x *examination) frames(i int, e *examined, seg *segment.Segment) (*index.M
 	return memory, nil
 }
 
-// lostSegment is how many positions are skipped for a segment at the end of the log that is missing as a
-// whole: more than any number of segments of the largest sensible size hold.
+// lostSegment is how many positions are skipped when nothing tells how many records were lost at the end
+// of the log: more than any number of segments of the largest sensible size hold.
 const lostSegment = 1 << 32
 
 // checkTime checks that time does not fall, and reports whether that is so.
@@ -363,6 +399,9 @@ func (x *examination) batch(e *segment.Entry) (check, detail string) {
 			check, detail = "partition", fmt.Sprintf("a batch of partition number %d, which no topic has", e.Partition)
 		}
 		x.fold.nextNumber = e.Partition + 1 // never to be given to another one
+		x.orphan(e.Partition, next)
+	} else if _, ok := x.orphans[e.Partition]; ok {
+		x.orphan(e.Partition, next)
 	}
 	if e.Partition == 0 {
 		if err := x.fold.applyBatch(e.Batch); err != nil {
@@ -370,6 +409,14 @@ func (x *examination) batch(e *segment.Entry) (check, detail string) {
 		}
 	}
 	return check, detail
+}
+
+// orphan notes a batch of a partition whose topic was created by a record that is lost.
+func (x *examination) orphan(number uint32, next int64) {
+	if x.orphans == nil {
+		x.orphans = map[uint32]int64{}
+	}
+	x.orphans[number] = next
 }
 
 // checkedDecoder decodes batches in full.
@@ -406,7 +453,8 @@ func (x *examination) index(e *examined, memory *index.Memory) error {
 			x.note("%s is missing and will be made again", base)
 		}
 		return nil
-	case errors.Is(err, index.ErrMismatch) && e.damaged:
+	case errors.Is(err, index.ErrMismatch):
+		x.note("%s is of another state of its segment and will be made again", base)
 		return nil
 	case err != nil:
 		return x.findIndex(base, err)
@@ -429,7 +477,7 @@ func (x *examination) findIndex(base string, err error) error {
 	at := int64(0)
 	if c := (*index.CorruptError)(nil); errors.As(err, &c) {
 		at = c.Byte
-	} else if !errors.Is(err, index.ErrMismatch) && !errors.Is(err, index.ErrFormat) && !errors.Is(err, errIndexDiffers) {
+	} else if !errors.Is(err, index.ErrFormat) && !errors.Is(err, errIndexDiffers) {
 		return err
 	}
 	x.damagedIndexes = append(x.damagedIndexes, base)
