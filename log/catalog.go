@@ -21,7 +21,7 @@ import (
 //	4   4  number of partitions
 //	8   4  number that the next new partition gets
 //	12  4  zero
-//	16  .. description: JSON, {"topics":[change, ...]}, then zeros up to a multiple of eight
+//	16  .. description: JSON, {"topics":[change, ...],"views":[change, ...]}, then zeros up to a multiple of eight
 //	..  24 per partition, by rising number: 4 number | 4 zero | 8 first offset | 8 next offset
 type catalog struct {
 	l      *Log
@@ -30,6 +30,8 @@ type catalog struct {
 	// partitions holds the partitions that are not deleted, by their number in the log.
 	partitions map[uint32]*Partition
 	nextNumber uint32
+	// views holds the views that were ever registered, by name.
+	views map[string]viewInfo
 }
 
 const (
@@ -45,6 +47,9 @@ type change struct {
 	Compression string    `json:"compression,omitempty"`
 	Partitioner string    `json:"partitioner,omitempty"`
 	Extents     []numbers `json:"partitions,omitempty"` // of all the topic's partitions, in order
+	// Topics and Producers say what the view called Name is derived from; Op is "view".
+	Topics    []string `json:"topics,omitempty"`
+	Producers bool     `json:"producers,omitempty"`
 }
 
 // numbers is a run of partition numbers.
@@ -54,7 +59,7 @@ type numbers struct {
 }
 
 func newCatalog(l *Log) *catalog {
-	return &catalog{l: l, topics: map[string]*Topic{}, byID: map[UUID]*Topic{}, partitions: map[uint32]*Partition{}}
+	return &catalog{l: l, topics: map[string]*Topic{}, byID: map[UUID]*Topic{}, partitions: map[uint32]*Partition{}, views: map[string]viewInfo{}}
 }
 
 // seed gives a new log its first topic.
@@ -75,6 +80,8 @@ func (c *catalog) apply(ch change) {
 		o := ch.options()
 		t.options.Store(&o)
 		c.extend(t, ch.Extents)
+	case "view":
+		c.views[ch.Name] = viewInfo{Topics: ch.Topics, Producers: ch.Producers}
 	case "delete":
 		t := c.byID[ch.ID]
 		if t == nil {
@@ -158,13 +165,21 @@ func (c *catalog) applyBatch(batch []byte) error {
 	}
 }
 
+// description is the JSON of a catalog frame.
+type description struct {
+	Topics []change `json:"topics"`
+	Views  []change `json:"views,omitempty"`
+}
+
 // encode returns the tables of a catalog frame.
 func (c *catalog) encode() ([]byte, error) {
-	var description struct {
-		Topics []change `json:"topics"`
-	}
+	var description description
 	for _, name := range slices.Sorted(maps.Keys(c.topics)) {
 		description.Topics = append(description.Topics, describe("create", c.topics[name]))
+	}
+	for _, name := range slices.Sorted(maps.Keys(c.views)) {
+		v := c.views[name]
+		description.Views = append(description.Views, change{Op: "view", Name: name, Topics: v.Topics, Producers: v.Producers})
 	}
 	text, err := json.Marshal(description)
 	if err != nil {
@@ -194,14 +209,15 @@ func (c *catalog) decode(b []byte) error {
 	if err != nil {
 		return err
 	}
-	var description struct {
-		Topics []change `json:"topics"`
-	}
+	var description description
 	if err := json.Unmarshal(text, &description); err != nil {
 		return fmt.Errorf("%w: %w", errCatalog, err)
 	}
 	*c = *newCatalog(c.l)
 	for _, ch := range description.Topics {
+		c.apply(ch)
+	}
+	for _, ch := range description.Views {
 		c.apply(ch)
 	}
 	le := binary.LittleEndian

@@ -37,7 +37,15 @@ type Commit struct {
 	// sequenced is called under Log.mu at the moment the commit has its place.
 	sequenced func()
 	system    bool // may append to system topics
-	freeing   bool // frees space, and may use the room that is kept for such commits
+	// answers are what is known towards the verdicts of views; rests is the position behind what the
+	// verdict rests on, where that may not be durable yet.
+	answers []answer
+	rests   uint64
+	// told is how many pieces are not carried for conditions; carried says that those were added.
+	told    int
+	carried bool
+	fresh   bool // the next record begins a piece of its own
+	freeing bool // frees space, and may use the room that is kept for such commits
 }
 
 // piece is what a commit appends to one partition.
@@ -48,6 +56,8 @@ type piece struct {
 	at      int    // of its batch in the frame
 	bytes   int    // of its batch
 	count   int    // of its offsets
+	// producer is one more than the id of the producer that numbered the batch, or 0.
+	producer int64
 }
 
 // ref says where a record of a commit is.
@@ -105,7 +115,7 @@ func (c *Commit) Reset() {
 	c.free = append(c.free, c.pieces...)
 	*c = Commit{
 		l: c.l, durability: defaultDurability, pieces: c.pieces[:0], free: c.free, refs: c.refs[:0],
-		conditions: c.conditions[:0], own: c.own, batches: c.batches[:0],
+		conditions: c.conditions[:0], own: c.own, batches: c.batches[:0], answers: c.answers[:0],
 	}
 }
 
@@ -229,8 +239,8 @@ func (c *Commit) accept(p *Partition) error {
 
 // piece returns the index of the piece of p, which it makes when there is none.
 func (c *Commit) piece(p *Partition) int {
-	for i := len(c.pieces) - 1; i >= 0; i-- {
-		if c.pieces[i].p == p && c.pieces[i].raw == nil {
+	for i := len(c.pieces) - 1; i >= 0 && !c.fresh; i-- {
+		if c.pieces[i].p == p && c.pieces[i].raw == nil && c.pieces[i].producer == 0 {
 			return i
 		}
 	}
@@ -240,7 +250,7 @@ func (c *Commit) piece(p *Partition) int {
 	} else {
 		pc = &piece{}
 	}
-	pc.p, pc.raw = p, nil
+	pc.p, pc.raw, pc.producer = p, nil, 0
 	pc.builder.SetPrefix(segment.FrameHeadBytes + segment.EntryHeadBytes)
 	pc.builder.LeaderEpoch(c.l.epoch)
 	c.pieces = append(c.pieces, pc)
@@ -270,6 +280,9 @@ func (c *Commit) AppendBatch(p *Partition, batch []byte) {
 	for i := range int(h.Count) {
 		c.refer(len(c.pieces)-1, i)
 		c.records++
+	}
+	if h.ProducerID >= 0 {
+		c.requireSequence(p, len(c.pieces)-1, h.ProducerID, h.ProducerEpoch, h.BaseSequence, int(h.Count))
 	}
 }
 
@@ -367,8 +380,8 @@ func (c *Commit) place(position uint64, time int64, payload uint64) {
 // result tells where c went.
 func (c *Commit) result() Result {
 	r := Result{AppendedBatch: c.batches[0]}
-	if len(c.batches) > 1 {
-		r.batches, r.refs = c.batches, c.refs
+	if c.told > 1 {
+		r.batches, r.refs = c.batches[:c.told:c.told], c.refs
 	}
 	return r
 }

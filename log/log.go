@@ -18,7 +18,8 @@ type Header = record.Header
 
 // Log is an open log. Its methods may be called concurrently. Open makes one, Close ends it.
 //
-// Lock order: topicsMu, the pen, syncMu, mu, endMu. Nothing is locked under endMu. No I/O is done
+// Lock order: applier.registering, topicsMu, applier.applyMu, the pen, syncMu, mu, endMu. Nothing is
+// locked under endMu. No I/O is done
 // under mu or endMu.
 type Log struct {
 	o      Options // with defaults; immutable, like the fields up to the next blank line
@@ -64,6 +65,10 @@ type Log struct {
 	failed   error // the first error of a write or sync, as *FailedError; sticky
 	closed   bool
 	appended int64 // bytes sequenced since Open
+	// bufferedTo is the position behind the last commit that was acknowledged before it was written.
+	bufferedTo uint64
+	// window is what commits that may not be applied yet have changed.
+	window window
 
 	// coarse is the log's time in milliseconds as of the last look at the clock; groupOpen says that
 	// there are pending commits, for which it is good enough.
@@ -74,8 +79,11 @@ type Log struct {
 	// lastGroup is how many commits the last commit group had. It belongs to the holder of the pen.
 	lastGroup int64
 	ink       ink
-	// touched is what the commit group being written touches; it belongs to the holder of the pen.
-	touched []touched
+	// touched is what the commit group being written touches, viewed the stretches of it that views are
+	// derived from. They belong to the holder of the pen.
+	touched    []touched
+	viewed     []span
+	viewedMask uint64
 
 	// endMu guards what is published of the log's end. Readers take it, so it is held for moments.
 	endMu   sync.Mutex
@@ -85,6 +93,13 @@ type Log struct {
 	moved   chan struct{} // closed when an end moves, made by who waits
 	// writtenPosition and syncedPosition repeat the positions of written and synced.
 	writtenPosition, syncedPosition atomic.Uint64
+
+	// views are the registered ones; nil before the first. Stored under mu.
+	views   atomic.Pointer[views]
+	applier *applier // immutable, like store
+	// answering counts the goroutines that hold back an answer to CommitAsync.
+	answering sync.WaitGroup
+	store     *store
 
 	scribe   scribe
 	preparer preparer
@@ -166,4 +181,5 @@ func (l *Log) publishTopicLocked(t *Topic) {
 		}
 	}
 	l.byNumber.Store(&list)
+	l.markViewedLocked(t)
 }

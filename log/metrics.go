@@ -98,6 +98,10 @@ func (l *Log) Metrics() Metrics {
 		NoSpace: c.noSpace.Load(), Segments: int64(len(*l.parts.Load())), SegmentsCreated: c.segments.Load(),
 		Written: l.writtenPosition.Load(), Synced: l.syncedPosition.Load(),
 	}
+	reached := l.applier.reached()
+	for _, v := range l.applier.joined() {
+		m.Views = append(m.Views, ViewMetrics{Name: v.name, Applied: reached, Lag: m.Written - min(reached, m.Written)})
+	}
 	if since := c.syncing.Load(); since != 0 {
 		m.SyncAge = l.o.Clock.Monotonic() - time.Duration(since-1)
 	}

@@ -24,10 +24,7 @@ func (c *Commit) Commit(ctx context.Context) (Result, error) {
 	if dup, err := l.sequenceLocked(ctx, c, payload, w); err != nil || dup != nil {
 		l.mu.Unlock()
 		waiters.Put(w)
-		if dup != nil {
-			return *dup, nil
-		}
-		return Result{}, err
+		return l.refuse(c, dup, err)
 	}
 	r := c.result()
 	if c.durability == Buffered {
@@ -64,7 +61,25 @@ func (c *Commit) prepare(ctx context.Context) (payload uint64, err error) {
 	if c.durability == defaultDurability {
 		c.durability = c.l.o.Durability
 	}
-	return c.encode()
+	if err := c.resolve(ctx); err != nil {
+		return 0, err
+	}
+	if payload, err = c.encode(); err != nil {
+		return 0, err
+	}
+	return payload, c.readAnswers()
+}
+
+// refuse returns what a commit gets that was not sequenced, dup or err, when what that rests on is
+// durable.
+func (l *Log) refuse(c *Commit, dup *Result, err error) (Result, error) {
+	if restErr := l.rest(c); restErr != nil {
+		return Result{}, restErr
+	}
+	if dup != nil {
+		return *dup, nil
+	}
+	return Result{}, err
 }
 
 // writeAndPass is what the holder of the pen does.
@@ -113,14 +128,25 @@ func (c *Commit) disown() {
 // positions are assigned. w is nil for a commit that nobody waits for by blocking. It returns with mu
 // held, which it may have given up in between.
 func (l *Log) sequenceLocked(ctx context.Context, c *Commit, payload uint64, w *waiter) (dup *Result, err error) {
-	if err := l.makeRoomLocked(ctx, int64(len(c.frame)), c.freeing); err != nil {
-		return nil, err
-	}
-	if err := l.usableLocked(); err != nil {
-		return nil, err
-	}
-	for _, pc := range c.pieces {
-		if err := pc.p.check(); err != nil {
+	for {
+		if err := l.makeRoomLocked(ctx, int64(len(c.frame)), c.freeing); err != nil {
+			return nil, err
+		}
+		if err := l.usableLocked(); err != nil {
+			return nil, err
+		}
+		for _, pc := range c.pieces {
+			if err := pc.p.check(); err != nil {
+				return nil, err
+			}
+		}
+		if l.freshLocked(c) {
+			break
+		}
+		l.mu.Unlock()
+		err := c.readAnswers()
+		l.mu.Lock()
+		if err != nil {
 			return nil, err
 		}
 	}
@@ -181,6 +207,8 @@ type Ack struct {
 	done   chan struct{}
 	result Result
 	err    error // set before done is closed
+	// sequenced says that the commit has its place. Set before CommitAsync returns.
+	sequenced bool
 }
 
 // Done is closed when the commit is decided.
@@ -224,14 +252,21 @@ func (c *Commit) CommitAsync(ctx context.Context) *Ack {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	dup, err := l.sequenceLocked(ctx, c, payload, w)
-	if err != nil {
+	if err != nil && c.rests == 0 {
 		return refuse(err)
 	}
-	if dup != nil {
-		a.result = *dup
-		close(a.done)
+	if err != nil || dup != nil {
+		// The answer waits for what it rests on; this call does not.
+		asked := &Commit{l: l, durability: c.durability, rests: c.rests}
+		l.answering.Add(1)
+		go func() {
+			defer l.answering.Done()
+			a.result, a.err = l.refuse(asked, dup, err)
+			close(a.done)
+		}()
 		return a
 	}
+	a.sequenced = true
 	a.result = c.result()
 	a.result.batches = append([]AppendedBatch(nil), a.result.batches...)
 	a.result.refs = append([]ref(nil), a.result.refs...)

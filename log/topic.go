@@ -95,7 +95,9 @@ type Partition struct {
 	// written and synced are the offsets behind what is written, and synced.
 	written, synced atomic.Int64
 	dirty           atomic.Bool // is on Log.dirty
-	syncing         int64       // written as of the sync that is under way. Guarded by Log.syncMu.
+	// viewed has the bits of the views that are derived from the topic. Stored under Log.mu.
+	viewed  atomic.Uint64
+	syncing int64 // written as of the sync that is under way. Guarded by Log.syncMu.
 }
 
 // Name returns the topic's name.

@@ -90,7 +90,7 @@ func (l *Log) changeTopics(ctx context.Context, ch change) error {
 	c := l.NewCommit()
 	c.system, c.freeing = true, ch.Op == "delete"
 	c.Durability(Synced)
-	c.AppendTo(l.partition(0), Record{Key: []byte(ch.Name), Value: value})
+	c.AppendTo(l.partition(0), Record{Key: ch.key(), Value: value})
 	// The catalog of a segment that begins right behind the commit must have the change.
 	c.sequenced = func() {
 		l.catalog.apply(ch)
@@ -187,5 +187,21 @@ func (l *Log) DeleteTopic(ctx context.Context, name string) error {
 	if t.system() {
 		return &NameError{Name: name, Reason: "the engine's own"}
 	}
+	l.mu.Lock()
+	for view, info := range l.catalog.views {
+		if slices.Contains(info.Topics, name) {
+			l.mu.Unlock()
+			return &ViewedError{Topic: name, View: view}
+		}
+	}
+	l.mu.Unlock()
 	return l.changeTopics(ctx, change{Op: "delete", Name: name, ID: t.id})
+}
+
+// key returns the key of the record of ch: a topic's name, or what no topic can be called.
+func (ch *change) key() []byte {
+	if ch.Op == "view" {
+		return []byte("view/" + ch.Name)
+	}
+	return []byte(ch.Name)
 }

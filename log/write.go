@@ -51,10 +51,14 @@ func (l *Log) writeGroup(g *group, part *part, seg *segment.Segment) error {
 	durable := l.synced.byte
 	l.endMu.Unlock()
 	var indexErr error
-	l.touched = l.touched[:0]
+	l.touched, l.viewed = l.touched[:0], l.viewed[:0]
 	g.complete(l.tail.salt, durable, func(f *segment.Frame) {
+		l.viewedMask = 0
 		if err := l.ink.index.add(f, l.touch); err != nil && indexErr == nil {
 			indexErr = err
+		}
+		if l.viewedMask != 0 {
+			l.viewed = addSpan(l.viewed, f.At, f.End())
 		}
 	})
 	if indexErr != nil {
@@ -64,6 +68,9 @@ func (l *Log) writeGroup(g *group, part *part, seg *segment.Segment) error {
 		return err
 	}
 	l.noteTouched()
+	if len(l.viewed) > 0 {
+		l.applier.note(part, l.viewed, g.position)
+	}
 	l.ink.marked = false
 	l.publishWritten(place{position: g.position, part: part, byte: g.start + g.bytes})
 	l.count.groups.Add(1)
@@ -73,6 +80,7 @@ func (l *Log) writeGroup(g *group, part *part, seg *segment.Segment) error {
 	l.count.write.observe(int64(ended - started))
 	l.scribe.wrote(ended, g.sync)
 	l.preparer.wrote(g.bytes)
+	l.applier.grew(g.bytes)
 	if g.unsynced {
 		l.mu.Lock()
 		g.wakeLocked(Written)
@@ -87,9 +95,22 @@ type touched struct {
 	next int64
 }
 
+// span is a stretch of a segment.
+type span struct{ from, to int64 }
+
+// addSpan adds [from, to) to spans, which all lie before it.
+func addSpan(spans []span, from, to int64) []span {
+	if n := len(spans); n > 0 && spans[n-1].to == from {
+		spans[n-1].to = to
+		return spans
+	}
+	return append(spans, span{from, to})
+}
+
 // touch collects the ends of the partitions of a commit group.
 func (l *Log) touch(e *segment.Entry) {
 	p := l.partition(e.Partition)
+	l.viewedMask |= l.maskOf(p, e)
 	if p == nil {
 		return
 	}
