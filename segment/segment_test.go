@@ -30,7 +30,6 @@ type file struct {
 	seg  *segment.Segment
 	at   int64
 	next uint64
-	mark segment.Mark
 }
 
 // born makes an empty segment in "log" of a new file system.
