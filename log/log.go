@@ -3,6 +3,7 @@ package log
 import (
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 
@@ -101,6 +102,7 @@ type Log struct {
 	answering sync.WaitGroup
 	store     *store
 
+	attached attachments
 	scribe   scribe
 	preparer preparer
 	watcher  watcher // of a log that was opened read-only
@@ -137,6 +139,17 @@ type ink struct {
 
 // Dir returns the canonical path of the log's directory.
 func (l *Log) Dir() string { return l.dir }
+
+// Options returns what the log was opened with, with defaults.
+func (l *Log) Options() Options { return l.o }
+
+// Now returns the log's time: that of the next commit. It runs with the monotonic clock and is drawn
+// gently towards the wall clock, so that it never stands still and never leaps.
+func (l *Log) Now() time.Time {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return time.UnixMicro(max(l.readTimeLocked(), l.lastTime)).UTC()
+}
 
 // Position returns the position behind the last record that readers see.
 func (l *Log) Position() uint64 { return l.syncedPosition.Load() }

@@ -454,7 +454,10 @@ func (l *Log) create() error {
 // them. Close waits for everything that the log has started. Calling it again does nothing.
 func (l *Log) Close() error {
 	var err error
-	l.closing.Do(func() { err = l.close() })
+	l.closing.Do(func() {
+		err = l.attached.close()
+		err = errors.Join(err, l.close())
+	})
 	return err
 }
 
