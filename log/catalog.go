@@ -47,8 +47,10 @@ type change struct {
 	Compression string    `json:"compression,omitempty"`
 	Partitioner string    `json:"partitioner,omitempty"`
 	Extents     []numbers `json:"partitions,omitempty"` // of all the topic's partitions, in order
-	// Topics and Producers say what the view called Name is derived from; Op is "view".
+	Kind        string    `json:"kind,omitempty"`       // of the topic
+	// Topics, Kinds and Producers say what the view called Name is derived from; Op is "view".
 	Topics    []string `json:"topics,omitempty"`
+	Kinds     []string `json:"kinds,omitempty"`
 	Producers bool     `json:"producers,omitempty"`
 }
 
@@ -73,7 +75,7 @@ func (c *catalog) apply(ch change) {
 	case "create", "alter":
 		t := c.byID[ch.ID]
 		if t == nil {
-			t = &Topic{l: c.l, name: ch.Name, id: ch.ID}
+			t = &Topic{l: c.l, name: ch.Name, id: ch.ID, kind: ch.Kind}
 			t.partitions.Store(&[]*Partition{})
 			c.topics[ch.Name], c.byID[ch.ID] = t, t
 		}
@@ -81,7 +83,7 @@ func (c *catalog) apply(ch change) {
 		t.options.Store(&o)
 		c.extend(t, ch.Extents)
 	case "view":
-		c.views[ch.Name] = viewInfo{Topics: ch.Topics, Producers: ch.Producers}
+		c.views[ch.Name] = viewInfo{Topics: ch.Topics, Kinds: ch.Kinds, Producers: ch.Producers}
 	case "delete":
 		t := c.byID[ch.ID]
 		if t == nil {
@@ -119,7 +121,7 @@ func (c *catalog) extend(t *Topic, extents []numbers) {
 // describe returns the change that creates t as it is now.
 func describe(op string, t *Topic) change {
 	o := t.options.Load()
-	ch := change{Op: op, Name: t.name, ID: t.id, Compression: o.Compression.String(), Partitioner: o.Partitioner.String()}
+	ch := change{Op: op, Name: t.name, ID: t.id, Kind: t.kind, Compression: o.Compression.String(), Partitioner: o.Partitioner.String()}
 	for _, p := range *t.partitions.Load() {
 		if n := len(ch.Extents); n > 0 && ch.Extents[n-1].First+ch.Extents[n-1].Count == p.number {
 			ch.Extents[n-1].Count++
@@ -131,7 +133,7 @@ func describe(op string, t *Topic) change {
 }
 
 func (ch change) options() TopicOptions {
-	o := TopicOptions{}
+	o := TopicOptions{Kind: ch.Kind}
 	for _, e := range ch.Extents {
 		o.Partitions += int(e.Count)
 	}
@@ -179,7 +181,7 @@ func (c *catalog) encode() ([]byte, error) {
 	}
 	for _, name := range slices.Sorted(maps.Keys(c.views)) {
 		v := c.views[name]
-		description.Views = append(description.Views, change{Op: "view", Name: name, Topics: v.Topics, Producers: v.Producers})
+		description.Views = append(description.Views, v.change(name))
 	}
 	text, err := json.Marshal(description)
 	if err != nil {

@@ -36,7 +36,8 @@ type Commit struct {
 	batches    []AppendedBatch
 	// sequenced is called under Log.mu at the moment the commit has its place.
 	sequenced func()
-	system    bool // may append to system topics
+	system    bool   // may append to system topics
+	kind      string // may append to topics of this kind
 	// answers are what is known towards the verdicts of views; rests is the position behind what the
 	// verdict rests on, where that may not be durable yet.
 	answers []answer
@@ -168,6 +169,14 @@ func (c *Commit) AppendTo(p *Partition, records ...Record) {
 	}
 }
 
+// AppendAs is AppendTo for the layer that p's topic belongs to: kind is the topic's.
+func (c *Commit) AppendAs(kind string, p *Partition, records ...Record) {
+	was := c.kind
+	c.kind = kind
+	c.AppendTo(p, records...)
+	c.kind = was
+}
+
 func (c *Commit) keylessPartition(t *Topic, n int) int32 {
 	if c.keylessOf != t {
 		c.keylessOf = t
@@ -233,6 +242,9 @@ func (c *Commit) accept(p *Partition) error {
 	}
 	if p.topic.system() && !c.system {
 		return &NameError{Name: p.topic.name, Reason: "only the engine appends to its topics"}
+	}
+	if p.topic.kind != c.kind && !p.topic.system() {
+		return &KindError{Topic: p.topic.name, Kind: p.topic.kind}
 	}
 	return nil
 }

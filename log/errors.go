@@ -34,6 +34,8 @@ var (
 	ErrNoTopic = errors.New("log: no such topic")
 	// ErrName is matched by every *NameError.
 	ErrName = errors.New("log: invalid name")
+	// ErrKind is matched by every *KindError.
+	ErrKind = errors.New("log: topic belongs to a layer")
 	// ErrPartition is matched by every *PartitionError.
 	ErrPartition = errors.New("log: no such partition")
 	// ErrMismatch is matched by every *MismatchError: something exists already, but not as asked.
@@ -113,6 +115,20 @@ func (e *TopicError) Error() string { return fmt.Sprintf("log: no such topic: %q
 
 // Is makes errors.Is(err, ErrNoTopic) true.
 func (e *TopicError) Is(target error) bool { return target == ErrNoTopic }
+
+// KindError names a topic and the layer that it belongs to, which alone may do what was asked; Kind is
+// "" for a topic that belongs to none.
+type KindError struct{ Topic, Kind string }
+
+func (e *KindError) Error() string {
+	if e.Kind == "" {
+		return fmt.Sprintf("log: topic %q belongs to no layer", e.Topic)
+	}
+	return fmt.Sprintf("log: topic %q belongs to the layer %q", e.Topic, e.Kind)
+}
+
+// Is makes errors.Is(err, ErrKind) true.
+func (e *KindError) Is(target error) bool { return target == ErrKind }
 
 // NameError says why a name is not accepted.
 type NameError struct{ Name, Reason string }

@@ -29,6 +29,9 @@ type TopicOptions struct {
 	Compression record.Codec
 	// Partitioner places records with a key. Zero is Murmur2.
 	Partitioner PartitionerName
+	// Kind names the layer that the topic belongs to, by the rules of topic names; "" is none. Only that
+	// layer appends to it, by Commit.AppendAs, and deletes it, by Log.DeleteTopicAs. It cannot be altered.
+	Kind string
 }
 
 // PartitionerName names the function that places a record with a key.
@@ -65,6 +68,7 @@ type TopicInfo struct {
 	Partitions  int
 	Compression record.Codec
 	Partitioner PartitionerName
+	Kind        string // of the layer that the topic belongs to, or ""
 }
 
 // Topic is a handle on a topic. It is cheap, and safe for concurrent use.
@@ -72,6 +76,7 @@ type Topic struct {
 	l    *Log
 	name string // immutable
 	id   UUID   // immutable
+	kind string // immutable
 	// options holds what may be altered. Stored by a holder of Log.mu, never modified.
 	options atomic.Pointer[TopicOptions]
 	// partitions grows, and is otherwise treated as options.
@@ -112,7 +117,16 @@ func (t *Topic) Partitions() int { return len(*t.partitions.Load()) }
 // Info describes the topic.
 func (t *Topic) Info() TopicInfo {
 	o := t.options.Load()
-	return TopicInfo{Name: t.name, ID: t.id, Partitions: t.Partitions(), Compression: o.Compression, Partitioner: o.Partitioner}
+	return TopicInfo{Name: t.name, ID: t.id, Partitions: t.Partitions(), Compression: o.Compression, Partitioner: o.Partitioner, Kind: t.kind}
+}
+
+// Kind returns the name of the layer that the topic belongs to, or "".
+func (t *Topic) Kind() string { return t.kind }
+
+// Place returns the partition in which records with this key are.
+func (t *Topic) Place(key []byte) *Partition {
+	parts := *t.partitions.Load()
+	return parts[t.options.Load().Partitioner.place(key, len(parts))]
 }
 
 // Partition returns a handle on partition i. When there is none, the handle's methods return a

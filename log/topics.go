@@ -32,6 +32,11 @@ func (l *Log) createTopic(ctx context.Context, name string, o TopicOptions, syst
 	if !o.Compression.Supported() || o.Partitioner > FNV1a {
 		return nil, fmt.Errorf("%w: topic %q: compression %v, partitioner %v", ErrOptions, name, o.Compression, o.Partitioner)
 	}
+	if o.Kind != "" {
+		if err := checkName(o.Kind); err != nil {
+			return nil, err
+		}
+	}
 	l.topicsMu.Lock()
 	defer l.topicsMu.Unlock()
 	l.mu.Lock()
@@ -58,7 +63,7 @@ func (l *Log) createTopic(ctx context.Context, name string, o TopicOptions, syst
 		return nil, err
 	}
 	if err := l.changeTopics(ctx, change{
-		Op: "create", Name: name, ID: id, Compression: o.Compression.String(), Partitioner: o.Partitioner.String(),
+		Op: "create", Name: name, ID: id, Kind: o.Kind, Compression: o.Compression.String(), Partitioner: o.Partitioner.String(),
 		Extents: []numbers{{First: first, Count: uint32(o.Partitions)}},
 	}); err != nil {
 		return nil, err
@@ -70,6 +75,7 @@ func (l *Log) createTopic(ctx context.Context, name string, o TopicOptions, syst
 func (t *Topic) compare(o TopicOptions) error {
 	have := t.Info()
 	for _, f := range []struct{ field, have, want string }{
+		{"kind", have.Kind, o.Kind},
 		{"partitions", strconv.Itoa(have.Partitions), strconv.Itoa(o.Partitions)},
 		{"compression", have.Compression.String(), o.Compression.String()},
 		{"partitioner", have.Partitioner.String(), o.Partitioner.String()},
@@ -142,7 +148,8 @@ func (l *Log) topicInfos(system bool) []TopicInfo {
 
 // AlterTopic changes a topic: compression and partitioner become what o says, and it gets partitions
 // until it has o.Partitions, which it must not exceed; 0 leaves their number alone. Keys may be placed
-// elsewhere from then on.
+// elsewhere from then on, so that of a topic that belongs to a layer only the compression can be
+// altered.
 func (l *Log) AlterTopic(ctx context.Context, name string, o TopicOptions) error {
 	l.topicsMu.Lock()
 	defer l.topicsMu.Unlock()
@@ -162,6 +169,9 @@ func (l *Log) AlterTopic(ctx context.Context, name string, o TopicOptions) error
 	if o.Partitions < have {
 		return &MismatchError{Name: name, Field: "partitions", Have: strconv.Itoa(have), Want: strconv.Itoa(o.Partitions)}
 	}
+	if t.kind != "" && (o.Partitions > have || o.Partitioner != t.options.Load().Partitioner) {
+		return &KindError{Topic: name, Kind: t.kind}
+	}
 	if o.Partitions > maxPartitions || !o.Compression.Supported() || o.Partitioner > FNV1a {
 		return fmt.Errorf("%w: topic %q: %d partitions, compression %v, partitioner %v", ErrOptions, name, o.Partitions, o.Compression, o.Partitioner)
 	}
@@ -174,8 +184,16 @@ func (l *Log) AlterTopic(ctx context.Context, name string, o TopicOptions) error
 }
 
 // DeleteTopic deletes a topic. Its records are not readable any more once that is durable; a topic
-// created later under the same name is another one.
+// created later under the same name is another one. A topic that belongs to a layer is deleted by that
+// layer: the error is a *KindError.
 func (l *Log) DeleteTopic(ctx context.Context, name string) error {
+	return l.DeleteTopicAs(ctx, "", name)
+}
+
+// DeleteTopicAs is DeleteTopic for the layer that the topic belongs to: kind is the topic's. Views of
+// that kind do not see its records any more when they are derived again, so a layer first commits what
+// makes its views forget the topic.
+func (l *Log) DeleteTopicAs(ctx context.Context, kind, name string) error {
 	l.topicsMu.Lock()
 	defer l.topicsMu.Unlock()
 	l.mu.Lock()
@@ -186,6 +204,9 @@ func (l *Log) DeleteTopic(ctx context.Context, name string) error {
 	}
 	if t.system() {
 		return &NameError{Name: name, Reason: "the engine's own"}
+	}
+	if t.kind != kind {
+		return &KindError{Topic: name, Kind: t.kind}
 	}
 	l.mu.Lock()
 	for view, info := range l.catalog.views {

@@ -41,6 +41,15 @@ type ProducerView interface {
 	ProducerBatches() bool
 }
 
+// KindView is a View that is also derived from every topic of certain kinds, those that are created
+// later too. Such topics can be deleted: a view must not rest on the records of one that was, which a
+// derivation anew does not see.
+type KindView interface {
+	View
+	// Kinds are the kinds of topics, as in TopicOptions.Kind.
+	Kinds() []string
+}
+
 // Answerer is a View that answers conditions: those whose View field has its name. All but Key are
 // called with the log's mutex held, so they must be quick, and they are as deterministic as Apply.
 //
@@ -100,6 +109,7 @@ type AppliedBatch struct {
 	// rest on them but for its own topics, which are never deleted.
 	Topic     string
 	Partition int32
+	Kind      string // of the topic
 	Head      record.Head
 
 	bytes   []byte
@@ -143,7 +153,7 @@ func (c *AppliedCommit) fill(l *Log, f *segment.Frame, d *record.Decoder) {
 			Head:       e.Head, bytes: e.Batch, decoder: d,
 		}
 		if p := l.partition(e.Partition); p != nil {
-			b.Topic, b.Partition = p.topic.name, p.index
+			b.Topic, b.Partition, b.Kind = p.topic.name, p.index, p.topic.kind
 		}
 		c.Batches = append(c.Batches, b)
 	}

@@ -15,6 +15,7 @@ type view struct {
 	answers   Answerer // def, when it answers conditions
 	name      string
 	topics    []string
+	kinds     []string
 	producers bool
 	// bit is the view's own in the masks of the applier; 0 until it has joined. Guarded by applyMu.
 	bit uint64
@@ -39,6 +40,9 @@ const cellBytes = 64
 func newView(l *Log, def View) *view {
 	v := &view{l: l, def: def, name: def.Name(), topics: slices.Sorted(slices.Values(def.Topics())), layer: map[string]cell{}}
 	v.answers, _ = def.(Answerer)
+	if k, ok := def.(KindView); ok {
+		v.kinds = slices.Sorted(slices.Values(k.Kinds()))
+	}
 	if p, ok := def.(ProducerView); ok {
 		v.producers = p.ProducerBatches()
 	}
@@ -62,8 +66,10 @@ func (v *view) kill(cause error) *ViewError {
 	return v.dead.Load()
 }
 
-// wants reports whether v is derived from the topic.
-func (v *view) wants(topic string) bool { return slices.Contains(v.topics, topic) }
+// wants reports whether v is derived from the topic, which is of this kind.
+func (v *view) wants(topic, kind string) bool {
+	return slices.Contains(v.topics, topic) || kind != "" && slices.Contains(v.kinds, kind)
+}
 
 // get returns the value of key as it is applied. The bytes must not be changed.
 func (v *view) get(key string) (cell, error) {
@@ -164,10 +170,10 @@ func (l *Log) findView(name string) *view {
 }
 
 // maskOf returns the bits of the views that are derived from the topic.
-func (vs *views) maskOf(topic string) uint64 {
+func (vs *views) maskOf(t *Topic) uint64 {
 	mask := uint64(0)
 	for _, v := range vs.joined {
-		if v.wants(topic) {
+		if v.wants(t.name, t.kind) {
 			mask |= v.bit
 		}
 	}
@@ -194,7 +200,7 @@ func (l *Log) markViewedLocked(t *Topic) {
 	if vs == nil {
 		return
 	}
-	mask := vs.maskOf(t.name)
+	mask := vs.maskOf(t)
 	for _, p := range *t.partitions.Load() {
 		p.viewed.Store(mask)
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"maps"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/stratalog/strata/index"
@@ -14,7 +15,27 @@ import (
 // viewInfo is what the catalog knows of a view that was registered once.
 type viewInfo struct {
 	Topics    []string
+	Kinds     []string
 	Producers bool
+}
+
+// change returns the record that registers the view called name.
+func (i viewInfo) change(name string) change {
+	return change{Op: "view", Name: name, Topics: i.Topics, Kinds: i.Kinds, Producers: i.Producers}
+}
+
+// compare returns a *MismatchError when i is not what the view called name was registered with before.
+func (i viewInfo) compare(name string, before viewInfo) error {
+	for _, f := range []struct{ field, have, want string }{
+		{"topics", strings.Join(before.Topics, ","), strings.Join(i.Topics, ",")},
+		{"kinds", strings.Join(before.Kinds, ","), strings.Join(i.Kinds, ",")},
+		{"producers", strconv.FormatBool(before.Producers), strconv.FormatBool(i.Producers)},
+	} {
+		if f.have != f.want {
+			return &MismatchError{Name: name, Field: f.field, Have: f.have, Want: f.want}
+		}
+	}
+	return nil
 }
 
 // Register makes the log derive view, from where it was left or, when it is new, from the first
@@ -76,23 +97,11 @@ func (l *Log) recordView(ctx context.Context, v *view) (known bool, err error) {
 	if err != nil {
 		return false, err
 	}
+	now := viewInfo{Topics: v.topics, Kinds: v.kinds, Producers: v.producers}
 	if known {
-		if !slices.Equal(info.Topics, v.topics) {
-			return true, &MismatchError{Name: v.name, Field: "topics", Have: strings.Join(info.Topics, ","), Want: strings.Join(v.topics, ",")}
-		}
-		if info.Producers == v.producers {
-			return true, nil
-		}
-		return true, &MismatchError{Name: v.name, Field: "producers", Have: boolText(info.Producers), Want: boolText(v.producers)}
+		return true, now.compare(v.name, info)
 	}
-	return false, l.changeTopics(ctx, change{Op: "view", Name: v.name, Topics: v.topics, Producers: v.producers})
-}
-
-func boolText(b bool) string {
-	if b {
-		return "true"
-	}
-	return "false"
+	return false, l.changeTopics(ctx, now.change(v.name))
 }
 
 // resumeView returns the position from which v is to be derived.
@@ -223,8 +232,8 @@ func (r *replay) partitions() []*Partition {
 	r.l.mu.Lock()
 	defer r.l.mu.Unlock()
 	var ps []*Partition
-	for _, name := range r.v.topics {
-		if t := r.l.catalog.topics[name]; t != nil {
+	for _, t := range r.l.catalog.topics {
+		if r.v.wants(t.name, t.kind) {
 			ps = append(ps, *t.partitions.Load()...)
 		}
 	}
@@ -368,7 +377,7 @@ func (r *replay) apply(ctx context.Context, f *segment.Frame) error {
 	wanted := false
 	for i := range r.commit.Batches {
 		b := &r.commit.Batches[i]
-		wanted = wanted || r.v.wants(b.Topic) || r.v.producers && b.Head.ProducerID >= 0
+		wanted = wanted || r.v.wants(b.Topic, b.Kind) || r.v.producers && b.Head.ProducerID >= 0
 	}
 	if !wanted {
 		return nil

@@ -106,7 +106,7 @@ func topicEvent(r *Record, known map[UUID]bool) (e TopicEvent, topic bool, err e
 		return e, false, nil
 	}
 	o := ch.options()
-	e.Info.Partitions, e.Info.Compression, e.Info.Partitioner = o.Partitions, o.Compression, o.Partitioner
+	e.Info.Partitions, e.Info.Compression, e.Info.Partitioner, e.Info.Kind = o.Partitions, o.Compression, o.Partitioner, o.Kind
 	if known[ch.ID] {
 		e.Change = TopicAltered
 	}

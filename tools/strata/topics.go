@@ -17,6 +17,7 @@ type topicJSON struct {
 	Records     int64  `json:"records"`
 	Compression string `json:"compression"`
 	Partitioner string `json:"partitioner"`
+	Kind        string `json:"kind,omitempty"`
 	Deleted     bool   `json:"deleted,omitempty"`
 }
 
@@ -24,7 +25,7 @@ type topicJSON struct {
 func describeTopic(l *log.Log, i log.TopicInfo) (topicJSON, error) {
 	d := topicJSON{
 		Topic: i.Name, ID: i.ID.String(), Partitions: i.Partitions,
-		Compression: i.Compression.String(), Partitioner: i.Partitioner.String(),
+		Compression: i.Compression.String(), Partitioner: i.Partitioner.String(), Kind: i.Kind,
 	}
 	t, err := l.Topic(i.Name)
 	if err != nil {
