@@ -61,6 +61,11 @@ type answer struct {
 	applied   uint64
 	// piece is one more than the index of the piece that stands and falls with the condition, or 0.
 	piece int
+	// earlier is one more than the index of the last answer before it with the same key, or 0: this one
+	// is given as if what that stands for had happened. later says that one behind it has its key.
+	earlier int
+	later   bool
+	after   []byte // of the key, when the commit happens
 }
 
 // resolve finds who answers c's conditions, and waits while those are too far behind.
@@ -82,6 +87,7 @@ func (c *Commit) resolve(ctx context.Context) error {
 		}
 		c.answers = append(c.answers, answer{condition: i, view: v, key: string(key), piece: cond.piece})
 	}
+	c.chain()
 	seen := len(c.answers) > 0
 	for _, pc := range c.pieces {
 		seen = seen || pc.p.viewed.Load() != 0
@@ -90,6 +96,22 @@ func (c *Commit) resolve(ctx context.Context) error {
 		return l.applier.makeWay(ctx)
 	}
 	return nil
+}
+
+// chain links the answers that rest on the same key.
+func (c *Commit) chain() {
+	if len(c.answers) < 2 {
+		return
+	}
+	last := make(map[windowKey]int, len(c.answers))
+	for i := range c.answers {
+		a := &c.answers[i]
+		k := windowKey{a.view, a.key}
+		if a.earlier = last[k]; a.earlier > 0 {
+			c.answers[a.earlier-1].later = true
+		}
+		last[k] = i + 1
+	}
 }
 
 // answerer returns the view that answers conditions for name. The engine's own are registered by
@@ -182,14 +204,22 @@ func (l *Log) verdictLocked(c *Commit) (*Result, error) {
 			return nil, err
 		}
 	}
+	if len(c.answers) == 0 {
+		return nil, nil
+	}
 	var dup *Result
 	bound, bounded := 0, 0
+	s := l.foreseeLocked(c)
 	for i := range c.answers {
 		a := &c.answers[i]
 		rests := max(a.applied, l.applier.applied.Load())
 		if e, ok := l.window.entries[windowKey{a.view, a.key}]; ok {
 			a.value, rests = e.value, max(rests, e.position)
 		}
+		if a.earlier > 0 {
+			a.value = c.answers[a.earlier-1].after
+		}
+		a.after = a.value
 		d, err := a.view.answers.Verdict(&c.conditions[a.condition], a.value)
 		if err != nil || d != nil {
 			c.rests = max(c.rests, rests)
@@ -200,7 +230,11 @@ func (l *Log) verdictLocked(c *Commit) (*Result, error) {
 		if a.piece > 0 {
 			bound++
 		}
+		if d != nil && a.earlier > 0 && a.piece == 0 {
+			continue // of this very commit: the same condition twice
+		}
 		if d == nil {
+			a.after = a.view.answers.After(&c.conditions[a.condition], a.value, s)
 			continue
 		}
 		if a.piece == 0 {
@@ -277,22 +311,28 @@ func (l *Log) sequencedLocked(c *Commit) {
 	if c.durability == Buffered {
 		l.bufferedTo = l.position
 	}
-	if len(c.answers) == 0 {
-		return
-	}
-	s := Sequenced{Position: c.batches[0].Position, Told: c.told}
-	for i, b := range c.batches {
-		s.Batches = append(s.Batches, BatchPlace{Number: c.pieces[i].p.number, Offset: b.Offset, Count: b.Count, Position: b.Position})
-	}
 	for i := range c.answers {
 		a := &c.answers[i]
-		after := a.view.answers.After(&c.conditions[a.condition], a.value, &s)
-		if sameBytes(after, a.value) {
+		if a.later || a.earlier == 0 && sameBytes(a.after, a.value) {
 			continue
 		}
-		a.value = after
-		l.window.put(windowKey{a.view, a.key}, after, l.position, l.applier.applied.Load())
+		l.window.put(windowKey{a.view, a.key}, a.after, l.position, l.applier.applied.Load())
 	}
+}
+
+// foreseeLocked returns the place that c gets if it happens.
+func (l *Log) foreseeLocked(c *Commit) *Sequenced {
+	s := &Sequenced{Position: l.position, Told: c.told, Batches: make([]BatchPlace, 0, len(c.pieces))}
+	position := l.position
+	for _, pc := range c.pieces {
+		s.Batches = append(s.Batches, BatchPlace{Number: pc.p.number, Offset: pc.p.next, Count: pc.count, Position: position})
+		position += uint64(pc.count)
+		pc.p.next += int64(pc.count) // a later piece may be of the same partition
+	}
+	for _, pc := range c.pieces {
+		pc.p.next -= int64(pc.count)
+	}
+	return s
 }
 
 // sameBytes reports whether a and b are the very same slice.

@@ -116,7 +116,7 @@ func (l *Log) raiseEpoch(ctx context.Context, v *view, id int64) (int16, error) 
 	if _, err := c.Commit(ctx); err != nil {
 		return 0, err
 	}
-	return decodeEpoch(c.answers[0].value), nil
+	return decodeEpoch(c.answers[0].after), nil
 }
 
 // Name returns the producer's name.

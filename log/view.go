@@ -53,9 +53,10 @@ type KindView interface {
 // Answerer is a View that answers conditions: those whose View field has its name. All but Key are
 // called with the log's mutex held, so they must be quick, and they are as deterministic as Apply.
 //
-// Whatever changes the value of a key on which verdicts rest must itself come with a condition on
-// that key, one that always holds if need be: between two looks at what is applied, the log knows
-// of changes by After alone.
+// The conditions of a commit are answered in order, each as if what those before it stand for had
+// happened. Whatever changes the value of a key on which verdicts rest must itself come with a
+// condition on that key, one that always holds if need be: between two looks at what is applied, the
+// log knows of changes by After alone.
 type Answerer interface {
 	View
 	// Key returns the key whose value the verdict on c rests on. It is called without a lock.
