@@ -82,3 +82,17 @@ func TestT5(t *testing.T) {
 	}
 	floor(t, "T5", all, 500)
 }
+
+// TestT6 damages a closed directory.
+func TestT6(t *testing.T) {
+	step := 4
+	if testing.Short() {
+		step = 16
+	}
+	c := harness.MakeClosed(t, 1)
+	v := harness.Damage(t, step, harness.Options{Seed: 1})
+	t.Logf("T6 %s bytes=%d files=%d", v, c.Bytes(), len(c.Files))
+	if c.Bytes() < 64<<10 || v.Opens < c.Bytes() {
+		t.Errorf("T6 opened %d damaged copies of %d bytes: the floor is one for each byte of 64 KiB", v.Opens, c.Bytes())
+	}
+}
