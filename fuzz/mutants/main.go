@@ -55,14 +55,14 @@ func campaign(some int, run string) (living int, err error) {
 	for _, m := range chosen(some, run) {
 		verdict, err := m.try(dir)
 		if err != nil {
-			return living, fmt.Errorf("%s: %w", m.name, err)
+			verdict = "INVALID: " + err.Error()
 		}
 		fmt.Printf("%-28s %-8s %s %s\n", m.name, verdict, m.pkg, m.tests)
-		if verdict == "LIVES" {
+		if verdict != "killed" {
 			living++
 		}
 	}
-	fmt.Printf("mutants living: %d\n", living)
+	fmt.Printf("mutants living or invalid: %d\n", living)
 	return living, nil
 }
 
@@ -84,7 +84,8 @@ func chosen(some int, run string) []mutant {
 // longest is how long a mutant's test may take: one that hangs was noticed.
 const longest = 4 * time.Minute
 
-// try applies m in dir, runs its test, and takes m back.
+// try applies m in dir, runs its test, and takes m back. Its error says that the mutant or its test is
+// not fit to tell anything.
 func (m mutant) try(dir string) (verdict string, err error) {
 	path := filepath.Join(dir, m.file)
 	sound, err := os.ReadFile(path)
