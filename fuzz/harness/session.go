@@ -480,7 +480,7 @@ func (s *Session) Read() {
 
 // build makes a commit of records whose bytes nobody else has.
 func (s *Session) build(d log.Durability, puts []Put) (*attempt, *log.Commit) {
-	if s.l == nil {
+	if s.l == nil || len(puts) == 0 {
 		return nil, nil
 	}
 	a := &attempt{id: s.nextID()}
