@@ -246,8 +246,15 @@ func leaks(fs vfs.FS) error {
 	return nil
 }
 
-// tree returns the bytes of all files below root.
+// tree returns the bytes of all files below root, without those of the state.
 func tree(fs vfs.FS, root string) map[string][]byte {
+	files := wholeTree(fs, root)
+	maps.DeleteFunc(files, func(name string, _ []byte) bool { return derived(name) })
+	return files
+}
+
+// wholeTree returns the bytes of all files below root.
+func wholeTree(fs vfs.FS, root string) map[string][]byte {
 	files := map[string][]byte{}
 	if c, ok := fs.(*crashfs.FS); ok {
 		for _, f := range c.Files() {
@@ -266,7 +273,7 @@ func tree(fs vfs.FS, root string) map[string][]byte {
 			continue
 		}
 		if info.IsDir() {
-			maps.Copy(files, tree(fs, p))
+			maps.Copy(files, wholeTree(fs, p))
 			continue
 		}
 		f, err := fs.Open(p)

@@ -8,7 +8,10 @@ import (
 	"github.com/stratalog/strata/fuzz/harness"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	harness.KillChild()
+	goleak.VerifyTestMain(m)
+}
 
 // floor fails a harness that has tried too little.
 func floor(t *testing.T, name string, s harness.Stats, images int) {
@@ -28,6 +31,26 @@ func TestT1(t *testing.T) {
 		all.Add(s)
 	}
 	floor(t, "T1", all, 5000)
+}
+
+// TestT1Views crashes at every operation of log and state together.
+func TestT1Views(t *testing.T) {
+	limit := 2000
+	if testing.Short() {
+		limit = 600
+	}
+	floor(t, "T1 views", harness.Run(t, harness.Views(), harness.Options{Deep: 32, Limit: limit}), limit)
+}
+
+// TestT1Pebble crashes at every operation on the crashable file system that Pebble is tested with.
+func TestT1Pebble(t *testing.T) {
+	var all harness.Stats
+	for _, w := range harness.Workloads()[:4] {
+		s := harness.RunMem(t, w, harness.Options{})
+		t.Logf("%s: %s", w.Name, s)
+		all.Add(s)
+	}
+	floor(t, "T1 on Pebble's file system", all, 1000)
 }
 
 // TestT3 tears and reorders writes.

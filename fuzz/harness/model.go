@@ -37,6 +37,17 @@ type Note struct {
 	Value any
 }
 
+// promised returns how many notes are of something acknowledged.
+func (v View) promised() int {
+	n := 0
+	for _, note := range v.notes {
+		if note.Acked {
+			n++
+		}
+	}
+	return n
+}
+
 // Notes returns what the workload has noted, in order.
 func (v View) Notes() []Note { return v.notes }
 

@@ -9,6 +9,9 @@ import (
 	"github.com/stratalog/strata/record"
 )
 
+// derived reports whether a file is of the state, which may come and go.
+func derived(path string) bool { return strings.Contains(path, "/state") }
+
 func hasNewExt(path string) bool { return strings.HasSuffix(path, ".new") }
 
 // Workloads returns those by which the log itself is tested. Each has about forty calls.
