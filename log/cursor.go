@@ -165,7 +165,10 @@ func (c *cursor) seek(limit int64) (bool, error) {
 				var idx index.Reader
 				if idx, err = c.l.index(c.ps, c.i); err == nil {
 					c.idx = idx.Scan(c.only, c.from)
-					continue
+					if err = c.ps[c.i].damaged(); err == nil {
+						continue
+					}
+					c.atFrame = false // reading it has met damage, which an index passes over
 				}
 			}
 			if err != nil {

@@ -8,6 +8,7 @@ import (
 	"path"
 	"runtime/debug"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 
@@ -72,6 +73,7 @@ func MakeClosed(t testing.TB, seed uint64) *Closed {
 		c.older = append(c.older, tree(s.fs, dir))
 		n := len(s.crash.Snapshot().Unsynced())
 		s.Crash(crashfs.Cut{Policy: crashfs.Torn, Ops: n, Bytes: 100})
+		s.Reopen() // which waits for the index of the segment that was sealed
 	}
 	s.Commit(log.Synced, Put{Topic: "a", Bytes: 100}, Put{Topic: "b", Bytes: 100})
 	s.Close()
@@ -203,15 +205,7 @@ func (c *Closed) wholes() []mutation {
 	var ms []mutation
 	names := c.names()
 	for k, f := range names {
-		near := []string{path.Base(f)}
-		segs := slices.DeleteFunc(slices.Clone(names), func(n string) bool { return path.Ext(n) != ".seg" })
-		if at := slices.Index(segs, f); at >= 0 { // a neighbour is the witness of one that is missing
-			for _, i := range []int{at - 1, at + 1} {
-				if i >= 0 && i < len(segs) {
-					near = append(near, path.Base(segs[i]))
-				}
-			}
-		}
+		near := c.near(f) // a neighbour is the witness of one that is missing
 		add := func(what string, window bool, files []string, change func(map[string][]byte)) {
 			ms = append(ms, mutation{what: f + ": " + what, files: files, change: change, window: window, deep: true})
 		}
@@ -234,6 +228,35 @@ func (c *Closed) wholes() []mutation {
 	return ms
 }
 
+// pairs yields damage of an index together with damage of its segment: making the index again then meets
+// the other.
+func (c *Closed) pairs() []mutation {
+	var ms []mutation
+	for _, f := range c.names() {
+		seg := strings.TrimSuffix(f, ".idx") + ".seg"
+		if path.Ext(f) != ".idx" || c.Files[seg] == nil {
+			continue
+		}
+		for at := 0; at < len(c.Files[f]); at += 61 {
+			for part := 1; part < 4; part++ {
+				n := len(c.Files[seg]) * part / 4
+				ms = append(ms, mutation{
+					what: fmt.Sprintf("%s: byte %d flipped, and %s at %d", f, at, seg, n), files: append(c.near(seg), path.Base(f)),
+					change: func(files map[string][]byte) {
+						edit(f, at, func(b []byte) { b[0] ^= 0x40 })(files)
+						if part == 2 {
+							files[seg] = files[seg][:n]
+						} else {
+							edit(seg, n, func(b []byte) { b[0] ^= 0x40 })(files)
+						}
+					},
+				})
+			}
+		}
+	}
+	return ms
+}
+
 // Damage damages a closed directory in every small way, and in many large ones, and opens and reads it
 // each time. What comes of it must be identical data, or an error that names the file: never wrong data,
 // a panic or a lost file. step is the distance between lengths that files are cut to.
@@ -242,7 +265,7 @@ func Damage(t testing.TB, step int, o Options) Verdicts {
 	o = o.withDefaults()
 	c := MakeClosed(t, o.Seed)
 	rng := rand.New(rand.NewPCG(o.Seed, 5))
-	ms := slices.Concat(c.flips(), c.cuts(step), c.sectors(rng), c.wholes())
+	ms := slices.Concat(c.flips(), c.cuts(step), c.sectors(rng), c.wholes(), c.pairs())
 	var mu sync.Mutex
 	var all Verdicts
 	s := inParallel(t, len(ms), func(k int) (int, error) {
