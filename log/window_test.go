@@ -1,10 +1,12 @@
 package log
 
 import (
+	"context"
 	"fmt"
 	"math/rand/v2"
 	"testing"
 
+	"github.com/cockroachdb/pebble/v2/vfs"
 	"github.com/stretchr/testify/require"
 )
 
@@ -39,4 +41,46 @@ func TestWindow(t *testing.T) {
 	w.put(windowKey{v, "last"}, nil, 50_000, 49_999)
 	require.LessOrEqual(t, w.bytes, windowBytes+1024)
 	require.LessOrEqual(t, len(w.entries), windowBytes/cellBytes)
+}
+
+// TestReadBeforeTheWindow has a commit read what its condition rests on, and then wait until the commit
+// that changes that has been applied and forgotten by the window: the commit must read again.
+func TestReadBeforeTheWindow(t *testing.T) {
+	ctx := context.Background()
+	l, err := Open("data", Options{FS: vfs.NewMem()})
+	require.NoError(t, err)
+	defer func() { require.NoError(t, l.Close()) }()
+	once := func(key string) *Commit {
+		c := l.NewCommit()
+		c.Durability(Buffered)
+		c.Require(Once(key))
+		return c
+	}
+	late := once("k")
+	payload, err := late.prepare(ctx)
+	require.NoError(t, err)
+	first, err := once("k").Commit(ctx)
+	require.NoError(t, err)
+	require.False(t, first.Duplicate)
+	for i := 0; ; i++ {
+		_, err := once(fmt.Sprint("other-", i)).Commit(ctx)
+		require.NoError(t, err)
+		if i%1000 != 999 {
+			continue
+		}
+		require.NoError(t, l.Sync(ctx))
+		require.NoError(t, l.applier.wait(ctx))
+		l.mu.Lock()
+		_, there := l.window.entries[windowKey{l.findView(onceView{}.Name()), "k"}]
+		l.mu.Unlock()
+		if !there {
+			break
+		}
+	}
+	l.mu.Lock()
+	dup, err := l.sequenceLocked(ctx, late, payload, nil)
+	l.mu.Unlock()
+	require.NoError(t, err)
+	require.NotNil(t, dup, "the key was taken")
+	require.Equal(t, first.Offset, dup.Offset)
 }

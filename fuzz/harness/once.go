@@ -3,6 +3,7 @@ package harness
 import (
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/stratalog/strata/log"
 )
@@ -33,9 +34,14 @@ func viewSteps(s *Session) {
 		if s.Log() == nil {
 			return
 		}
-		s.once(fmt.Sprint("key-", i), i)
+		s.once(fmt.Sprint("key-", i), i, log.Synced)
 		if i%4 == 3 {
-			s.once(fmt.Sprint("key-", i-2), i) // again
+			s.once(fmt.Sprint("key-", i-2), i, log.Synced) // again
+		}
+		if i%6 == 2 {
+			// Written only; the state is flushed meanwhile, and must not be ahead of the log.
+			s.once(fmt.Sprint("written-", i), i, log.Written)
+			s.Advance(31 * time.Second)
 		}
 		if i == 7 {
 			s.Kill()
@@ -55,14 +61,14 @@ func viewSteps(s *Session) {
 	}
 }
 
-// once commits one record under a key.
-func (s *Session) once(key string, size int) {
+// once commits one record under a key. What is only written is not promised.
+func (s *Session) once(key string, size int, d log.Durability) {
 	t := s.topic("a")
 	if t == nil {
 		return
 	}
 	c := s.Log().NewCommit()
-	c.Durability(log.Synced)
+	c.Durability(d)
 	c.Append(t, log.Record{Key: []byte(key), Value: make([]byte, 300*size)})
 	c.Require(log.Once(key))
 	s.Attempt(onceNote{key: key})
@@ -71,7 +77,9 @@ func (s *Session) once(key string, size int) {
 		s.expected("commit once", err)
 		return
 	}
-	s.Promise(onceNote{key: key, offset: r.Offset})
+	if d == log.Synced {
+		s.Promise(onceNote{key: key, offset: r.Offset})
+	}
 }
 
 // checkOnce looks for every promised key, and asks the view for every key that is there.

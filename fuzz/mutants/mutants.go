@@ -45,5 +45,13 @@ var mutants = []mutant{
 	{"lock-by-string", "log/lock.go", "			return filepath.Join(real, rest), nil\n", "			_ = real\n			return abs, nil\n", logPkg, "TestSecondWriter"},
 	{"offset-not-expected", "log/condition.go", "p.next != want {", "false {", logPkg, "Expect"},
 	{"unknown-not-said", "log/sequence.go", "			return &UnknownError{Cause: context.Cause(ctx)}\n		}\n	}\n", "			return nil\n		}\n	}\n", logPkg, "TestCancelled"},
+	{"gate-removed", "log/gate.go", "	if f.table {\n", "	if false {\n", harnessPkg, "TestT1Views"},
+	{"checkpoint-ahead-of-batch", "log/state.go", "	at := c.encode()\n", "	c.position++\n	at := c.encode()\n", harnessPkg, "TestT1Views"},
+	{"checkpoint-not-written", "log/state.go", "			if err := b.Set(append([]byte{checkpointKey}, v.name...), at, nil); err != nil {", "			if err := b.Set(append([]byte{checkpointKey}, v.name[1:]...), at, nil); err != nil {", logPkg, "TestView"},
+	{"window-forgets", "log/condition.go", "		if e, ok := l.window.entries[windowKey{a.view, a.key}]; ok {", "		if e, ok := l.window.entries[windowKey{a.view, a.key}]; ok && false {", logPkg, "TestOnceConcurrently|TestConditionsOnOneKey"},
+	{"window-trusted-too-long", "log/condition.go", "		if c.answers[i].applied < l.window.floor {", "		if false {", logPkg, "TestReadBeforeTheWindow"},
+	{"chain-ignored", "log/condition.go", "		if a.earlier > 0 {\n			a.value", "		if false {\n			a.value", logPkg, "TestConditionsOnOneKey"},
+	{"sync-retried", "log/write.go", "	if l.syncErr != nil {\n		return l.syncErr\n	}\n", "", harnessPkg, "TestT5"},
+	{"index-not-checked", "index/file.go", "	if want := b.sum() ^ f.salt; b.check() != want {", "	if want := b.sum() ^ f.salt; b.check() != want && false {", harnessPkg, "TestT6"},
 	{"deleted-topic-appended", "log/topic.go", "	if p.topic.deleted.Load() {", "	if false {", harnessPkg, "TestT"},
 }
