@@ -268,6 +268,9 @@ func TestBadSegments(t *testing.T) {
 		{"random last", func(t *testing.T, fs *vfs.MemFS) { put(t, fs, "data/log/"+last, random) }, log.ErrCorrupt, last, "magic"},
 		{"empty last", func(t *testing.T, fs *vfs.MemFS) { put(t, fs, "data/log/"+last, nil) }, log.ErrCorrupt, last, "length"},
 		{"missing last", func(t *testing.T, fs *vfs.MemFS) { require.NoError(t, fs.Remove("data/log/"+last)) }, log.ErrCorrupt, segs[len(segs)-2], "successor"},
+		{"missing before the last", func(t *testing.T, fs *vfs.MemFS) {
+			require.NoError(t, fs.Remove("data/log/"+segs[len(segs)-2]))
+		}, log.ErrCorrupt, last, "predecessor"},
 		{"all missing", func(t *testing.T, fs *vfs.MemFS) {
 			for _, s := range segs {
 				require.NoError(t, fs.Remove("data/log/"+s))
