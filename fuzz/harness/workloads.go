@@ -98,6 +98,10 @@ func rolls(s *Session) {
 	s.Commit(log.Synced, Put{Topic: "b", Partition: 2, Bytes: 20 << 10})
 	s.Commit(log.Buffered, Put{Topic: "b", Partition: 1, Bytes: 20 << 10})
 	s.Read()
+	// Segments end here with commits that nobody has synced.
+	for range 7 {
+		s.Commit(log.Written, Put{Topic: "b", Bytes: 14 << 10})
+	}
 }
 
 // timedSteps lets the clock run, so that the log syncs and marks by itself.
