@@ -401,7 +401,7 @@ func (a *applier) finishFlush() {
 	to := a.flushing.to
 	a.flushing = nil
 	if err := a.l.store.writeCheckpoint(to); err != nil {
-		a.l.o.Logger.Warn("state checkpoint not written", "error", err)
+		a.l.o.Logger.Warn("state checkpoint not written", "error", err.Error())
 	}
 }
 

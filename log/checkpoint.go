@@ -136,7 +136,7 @@ func (l *Log) checkAhead(c checkpoint) error {
 	body, origin, err := l.bodyBefore(c.position)
 	if errors.Is(err, ErrCorrupt) {
 		// Damage there is told to those who read it, and by verifying; it says nothing of the state.
-		l.o.Logger.Warn("state checkpoint not compared: its frame is damaged", "position", c.position, "error", err)
+		l.o.Logger.Warn("state checkpoint not compared: its frame is damaged", "position", c.position, "error", err.Error())
 		return nil
 	}
 	if err != nil {

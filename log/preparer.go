@@ -110,7 +110,7 @@ func (p *preparer) run() {
 
 // give up until the next segment.
 func (p *preparer) give(err error) {
-	p.l.o.Logger.Warn("next segment not prepared", "error", err)
+	p.l.o.Logger.Warn("next segment not prepared", "error", err.Error())
 	if p.file != nil {
 		_ = p.file.Discard()
 		p.file = nil

@@ -68,7 +68,7 @@ func (l *Log) findChain() (parts, error) {
 		manifest, err := segment.ReadManifest(l.fs, l.logDir)
 		damaged := errors.Is(err, ErrCorrupt)
 		if damaged {
-			l.o.Logger.Warn("manifest does not check, going by the names of the segments", "error", err)
+			l.o.Logger.Warn("manifest does not check, going by the names of the segments", "error", err.Error())
 		} else if isNotExist(err) {
 			return nil, fmt.Errorf("%w: %s", ErrNoLog, l.dir)
 		} else if err != nil {
@@ -246,7 +246,7 @@ func (l *Log) foldFrame(f *segment.Frame, each func(*Partition, int64)) (changed
 			continue
 		}
 		if err := l.catalog.applyBatch(e.Batch); err != nil {
-			l.o.Logger.Warn("change of topics does not decode", "position", e.Position, "error", err)
+			l.o.Logger.Warn("change of topics does not decode", "position", e.Position, "error", err.Error())
 		}
 		changed = true
 	}

@@ -50,7 +50,7 @@ func (w *watcher) note(p *part, err error) {
 		p.damage = err
 	}
 	p.mu.Unlock()
-	w.l.o.Logger.Warn("damage in the log", "error", err)
+	w.l.o.Logger.Warn("damage in the log", "error", err.Error())
 }
 
 // open reads the last segment. held says that somebody may be writing to it.
@@ -387,7 +387,7 @@ func (w *watcher) run() {
 		said := ""
 		if err := w.look(); err != nil {
 			if said = err.Error(); said != w.said {
-				w.l.o.Logger.Warn("cannot read on, trying again", "error", err)
+				w.l.o.Logger.Warn("cannot read on, trying again", "error", err.Error())
 			}
 		}
 		w.said = said

@@ -151,13 +151,13 @@ func (l *Log) writeIndex(p *part, end int64, position uint64) {
 	m := p.memory.Load()
 	path := l.fs.PathJoin(l.logDir, p.name.Index())
 	if err := index.Write(l.fs, path, p.indexID(end, position), m); err != nil {
-		l.o.Logger.Warn("index not written", "segment", p.name.String(), "error", err)
+		l.o.Logger.Warn("index not written", "segment", p.name.String(), "error", err.Error())
 		return
 	}
 	idx, err := index.Open(l.files, path, p.indexID(end, position))
 	if err != nil {
 		if !errors.Is(err, ErrClosed) {
-			l.o.Logger.Warn("index not readable", "segment", p.name.String(), "error", err)
+			l.o.Logger.Warn("index not readable", "segment", p.name.String(), "error", err.Error())
 		}
 		return
 	}

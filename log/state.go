@@ -93,7 +93,7 @@ func (s *store) fail(cause error) {
 		}
 		s.dead.Store(&err)
 		close(s.deadC)
-		s.l.o.Logger.Error("view state stopped, open the log again", "dir", s.l.dir, "error", cause)
+		s.l.o.Logger.Error("view state stopped, open the log again", "dir", s.l.dir, "error", cause.Error())
 	})
 }
 
@@ -214,7 +214,7 @@ func (s *store) moveAside(cause error) error {
 		if err := l.fs.Rename(s.path(), aside); err != nil {
 			return fmt.Errorf("%w: %w", ErrState, err)
 		}
-		l.o.Logger.Warn("view state was unreadable, is moved aside and derived again", "moved to", l.fs.PathBase(aside), "error", cause)
+		l.o.Logger.Warn("view state was unreadable, is moved aside and derived again", "moved to", l.fs.PathBase(aside), "error", cause.Error())
 		return segment.SyncDir(l.fs, l.dir)
 	}
 }
@@ -238,7 +238,7 @@ func (s *store) options() *pebble.Options {
 // backgroundError is told of an error after which Pebble tries again.
 func (s *store) backgroundError(err error) {
 	if !s.troubled.Swap(true) {
-		s.l.o.Logger.Warn("view state: trying again", "error", err)
+		s.l.o.Logger.Warn("view state: trying again", "error", err.Error())
 	}
 	select {
 	case s.trouble <- struct{}{}:

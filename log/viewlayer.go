@@ -61,7 +61,7 @@ func (v *view) usable() error {
 func (v *view) kill(cause error) *ViewError {
 	e := &ViewError{View: v.name, Cause: cause}
 	if v.dead.CompareAndSwap(nil, e) {
-		v.l.o.Logger.Error("view stopped", "view", v.name, "error", cause)
+		v.l.o.Logger.Error("view stopped", "view", v.name, "error", cause.Error())
 	}
 	return v.dead.Load()
 }

@@ -204,7 +204,7 @@ func (l *Log) fail(cause error, g *group) error {
 func (l *Log) failLocked(cause error, g *group) error {
 	if l.failed == nil {
 		l.failed = &FailedError{Cause: cause}
-		l.o.Logger.Error("log failed, open it again", "dir", l.dir, "error", cause)
+		l.o.Logger.Error("log failed, open it again", "dir", l.dir, "error", cause.Error())
 		if l.o.Events.Failed != nil {
 			l.o.Events.Failed(l.failed)
 		}

@@ -156,6 +156,10 @@ type Frame struct {
 	FrameHead
 	At    int64 // byte position in its segment
 	Bytes []byte
+	// positions is how many the commit spans, 0 when its entries were not looked at; only is its entry
+	// when it has just one.
+	positions uint64
+	only      Entry
 }
 
 // End returns the byte position behind f.
@@ -191,15 +195,23 @@ func (f *Frame) Entries() iter.Seq[Entry] {
 type EntryReader struct {
 	rest     []byte
 	position uint64
+	only     *Entry // what comes next, when it was decoded before
 }
 
 // NewEntryReader returns a reader over the batches of f.
 func NewEntryReader(f *Frame) EntryReader {
+	if f.positions > 0 && f.only.Batch != nil {
+		return EntryReader{only: &f.only}
+	}
 	return EntryReader{rest: f.Bytes[FrameHeadBytes:], position: f.Position}
 }
 
 // Next fills e and reports whether there was another batch.
 func (r *EntryReader) Next(e *Entry) bool {
+	if r.only != nil {
+		*e, r.only = *r.only, nil
+		return true
+	}
 	return nextEntry(&r.rest, r.position, e) == nil && e.Batch != nil
 }
 
@@ -254,31 +266,53 @@ func (f *Frame) checkBody() *problem {
 }
 
 func (f *Frame) checkCommit() *problem {
-	var payload xxhash.Digest
-	payload.Reset()
+	rest := f.Bytes[FrameHeadBytes:]
+	e := &f.only
+	if p := nextEntry(&rest, f.Position, e); p != nil {
+		return p
+	}
+	if e.Batch == nil {
+		return &problem{"length", FrameHeadBytes + EntryHeadBytes + record.HeadBytes, uint64(f.Length)}
+	}
+	next := e.Position - f.Position + e.Records()
+	payload := uint64(0)
+	if len(rest) < FrameAlign {
+		payload = xxhash.Sum64(e.Batch[8:])
+		var none Entry
+		if p := nextEntry(&rest, f.Position, &none); p != nil {
+			return p // the padding
+		}
+	} else if p := f.checkRest(rest, &next, &payload); p != nil {
+		return p
+	}
+	if got := BodyCheck(f.Bytes, payload); got != f.Body {
+		return &problem{"body", f.Body, got}
+	}
+	f.positions = next
+	return nil
+}
+
+// checkRest checks the entries behind the first one, and leaves in payload the check over all of them.
+func (f *Frame) checkRest(rest []byte, next, payload *uint64) *problem {
+	var d xxhash.Digest
+	d.Reset()
+	_, _ = d.Write(f.only.Batch[8:])
+	f.only.Batch = nil // it is not the only one
 	var e Entry
-	batches := 0
-	next := uint64(0)
-	for rest := f.Bytes[FrameHeadBytes:]; ; batches++ {
+	for {
 		if p := nextEntry(&rest, f.Position, &e); p != nil {
 			return p
 		}
 		if e.Batch == nil {
-			break
+			*payload = d.Sum64()
+			return nil
 		}
-		if e.Position-f.Position < next {
-			return &problem{"position", f.Position + next, e.Position}
+		if e.Position-f.Position < *next {
+			return &problem{"position", f.Position + *next, e.Position}
 		}
-		next = e.Position - f.Position + e.Records()
-		_, _ = payload.Write(e.Batch[8:])
+		*next = e.Position - f.Position + e.Records()
+		_, _ = d.Write(e.Batch[8:])
 	}
-	if batches == 0 {
-		return &problem{"length", FrameHeadBytes + EntryHeadBytes + record.HeadBytes, uint64(f.Length)}
-	}
-	if got := BodyCheck(f.Bytes, payload.Sum64()); got != f.Body {
-		return &problem{"body", f.Body, got}
-	}
-	return nil
 }
 
 // BodyCheck returns the body field of the commit frame b, whose entries must be well formed, from
@@ -309,6 +343,9 @@ func BodyCheck(b []byte, payload uint64) uint64 {
 
 // Positions returns how many positions the checked commit spans.
 func (f *Frame) Positions() uint64 {
+	if f.positions > 0 {
+		return f.positions
+	}
 	n := uint64(0)
 	for r, e := NewEntryReader(f), (Entry{}); r.Next(&e); {
 		n = e.Position - f.Position + e.Records()

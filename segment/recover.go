@@ -5,6 +5,9 @@ import (
 	"io"
 )
 
+// recoverRead is how much Recover reads at first: it goes on to the end.
+const recoverRead = 128 << 10
+
 // End is where a segment's frames end, and what they leave behind.
 type End struct {
 	Byte     int64  // behind the last frame
@@ -71,6 +74,7 @@ func (s *Segment) Recover(visit func(*Frame) error) (End, error) {
 		return e, err
 	}
 	sc := s.Scan(e.Byte, e.FileBytes)
+	sc.ahead = recoverRead
 	for {
 		err := s.follow(sc, &e, visit)
 		if final := (finalError{}); errors.As(err, &final) {

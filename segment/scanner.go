@@ -95,7 +95,7 @@ func (sc *Scanner) head(f *Frame) ([]byte, *problem, error) {
 	if sc.at+int64(h.Length) > sc.limit {
 		return nil, &problem{"length", uint64(sc.limit - sc.at), uint64(h.Length)}, nil
 	}
-	f.FrameHead, f.At = h, sc.at
+	f.FrameHead, f.At, f.positions = h, sc.at, 0
 	return b, nil, nil
 }
 
