@@ -363,6 +363,9 @@ func (a *applier) snapshot(v *view) (*snapshot, error) {
 	if err := v.usable(); err != nil {
 		return nil, err
 	}
+	if a.l.o.ReadOnly {
+		return v.snapshotReadOnly()
+	}
 	a.drain()
 	if err := a.spill(); err != nil {
 		return nil, &ViewError{View: v.name, Cause: err}

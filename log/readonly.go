@@ -255,9 +255,10 @@ func (l *Log) foldFrame(f *segment.Frame, each func(*Partition, int64)) (changed
 
 // closeReadOnly ends what openReadOnly has begun.
 func (l *Log) closeReadOnly() error {
+	l.applier.stopping.Store(true)
 	l.watcher.end()
 	l.endMu.Lock()
 	l.wakeFollowersLocked()
 	l.endMu.Unlock()
-	return l.files.closeAll()
+	return errors.Join(l.applier.endReadOnly(), l.files.closeAll())
 }

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"os"
 	"runtime"
 	"strconv"
 	"sync"
@@ -15,6 +16,7 @@ import (
 	"github.com/cockroachdb/pebble/v2/bloom"
 	"github.com/cockroachdb/pebble/v2/vfs"
 
+	"github.com/stratalog/strata/internal/osfs"
 	"github.com/stratalog/strata/segment"
 )
 
@@ -27,6 +29,10 @@ import (
 //	0x01 | u8 length | view name | key   a value of the view
 type store struct {
 	l *Log
+	// fs and root are where it is. Of a log that was opened read-only that is a temporary directory, made
+	// at the first use: until then root is "". Guarded by mu until db is set, immutable afterwards.
+	fs   vfs.FS
+	root string
 	// mu guards the next three. It is held while Pebble is opened, and not while it is used.
 	mu     sync.Mutex
 	db     *pebble.DB // nil before its first use
@@ -69,10 +75,15 @@ const (
 )
 
 func newStore(l *Log) *store {
-	return &store{
-		l: l, deadC: make(chan struct{}), released: make(chan struct{}), ending: make(chan struct{}),
+	s := &store{
+		l: l, fs: l.fs, root: l.dir, deadC: make(chan struct{}), released: make(chan struct{}), ending: make(chan struct{}),
 		trouble: make(chan struct{}, 1),
 	}
+	if l.o.ReadOnly {
+		s.root = ""
+		s.fresh.Store(true)
+	}
+	return s
 }
 
 // usable returns why the store cannot be used.
@@ -120,7 +131,7 @@ func (s *store) exists() (bool, error) {
 	if open {
 		return true, nil
 	}
-	_, err := s.l.fs.Stat(s.path())
+	_, err := s.fs.Stat(s.path())
 	if isNotExist(err) {
 		s.fresh.Store(true)
 		return false, nil
@@ -128,7 +139,7 @@ func (s *store) exists() (bool, error) {
 	return err == nil, err
 }
 
-func (s *store) path() string { return s.l.fs.PathJoin(s.l.dir, stateName) }
+func (s *store) path() string { return s.fs.PathJoin(s.root, stateName) }
 
 // acquire opens Pebble where that is not done yet, and keeps it from being closed until release.
 func (s *store) acquire() error {
@@ -160,8 +171,12 @@ func (s *store) release() {
 
 // openLocked opens Pebble. State that cannot be read is moved aside.
 func (s *store) openLocked() error {
-	l := s.l
-	if _, err := l.fs.Stat(l.fs.PathJoin(s.path(), damagedName)); err == nil {
+	if s.root == "" {
+		if err := s.makeTemporary(); err != nil {
+			return err
+		}
+	}
+	if _, err := s.fs.Stat(s.fs.PathJoin(s.path(), damagedName)); err == nil {
 		if err := s.moveAside(errors.New("damage was met before")); err != nil {
 			return err
 		}
@@ -169,7 +184,7 @@ func (s *store) openLocked() error {
 		return fmt.Errorf("%w: %w", ErrState, err)
 	}
 	for try := 0; ; try++ {
-		if err := makeDirs(l.fs, s.path()); err != nil {
+		if err := makeDirs(s.fs, s.path()); err != nil {
 			return err
 		}
 		err := s.call(func() error {
@@ -191,6 +206,29 @@ func (s *store) openLocked() error {
 	}
 }
 
+// makeTemporary makes the directory for the state of a log that was opened read-only: beside other
+// temporary files, or in memory when the log is on a file system of its own.
+func (s *store) makeTemporary() error {
+	if s.l.fs != osfs.Default {
+		s.fs, s.root = vfs.NewMem(), "views"
+		return nil
+	}
+	root, err := os.MkdirTemp("", "strata-views-")
+	if err != nil {
+		return fmt.Errorf("%w: %w", ErrState, err)
+	}
+	s.root = root
+	return nil
+}
+
+// discard removes the state of a log that was opened read-only.
+func (s *store) discard() error {
+	if s.root == "" {
+		return nil
+	}
+	return s.fs.RemoveAll(s.root)
+}
+
 // unreadable tells damage from an error of reading or writing, which is never taken for damage.
 func unreadable(err error) bool {
 	if pebble.IsCorruptionError(err) || isNotExist(err) {
@@ -203,31 +241,33 @@ func unreadable(err error) bool {
 
 // moveAside renames state that cannot be used.
 func (s *store) moveAside(cause error) error {
-	l := s.l
 	for n := 1; ; n++ {
-		aside := l.fs.PathJoin(l.dir, stateName+".damaged-"+strconv.Itoa(n))
-		if _, err := l.fs.Stat(aside); err == nil {
+		aside := s.fs.PathJoin(s.root, stateName+".damaged-"+strconv.Itoa(n))
+		if _, err := s.fs.Stat(aside); err == nil {
 			continue
 		} else if !isNotExist(err) {
 			return fmt.Errorf("%w: %w", ErrState, err)
 		}
-		if err := l.fs.Rename(s.path(), aside); err != nil {
+		if err := s.fs.Rename(s.path(), aside); err != nil {
 			return fmt.Errorf("%w: %w", ErrState, err)
 		}
-		l.o.Logger.Warn("view state was unreadable, is moved aside and derived again", "moved to", l.fs.PathBase(aside), "error", cause.Error())
-		return segment.SyncDir(l.fs, l.dir)
+		s.l.o.Logger.Warn("view state was unreadable, is moved aside and derived again", "moved to", s.fs.PathBase(aside), "error", cause.Error())
+		return segment.SyncDir(s.fs, s.root)
 	}
 }
 
 func (s *store) options() *pebble.Options {
 	o := &pebble.Options{
-		FS: &gate{FS: s.l.fs, s: s}, DisableWAL: true, CacheSize: stateCacheBytes, MaxOpenFiles: stateOpenFiles,
+		FS: &gate{FS: s.fs, s: s}, DisableWAL: true, CacheSize: stateCacheBytes, MaxOpenFiles: stateOpenFiles,
 		MemTableSize: stateMemTableBytes, MemTableStopWritesThreshold: outOfReach, L0StopWritesThreshold: outOfReach,
 		FormatMajorVersion: pebble.FormatNewest, Logger: stateLogger{s},
 		EventListener: &pebble.EventListener{
 			BackgroundError: s.backgroundError,
 			DataCorruption:  func(info pebble.DataCorruptionInfo) { s.damaged(info.Details) },
 		},
+	}
+	if s.l.o.ReadOnly {
+		o.FS = s.fs // nothing is ahead of a log that is only read
 	}
 	for i := range o.Levels {
 		o.Levels[i].FilterPolicy = bloom.FilterPolicy(10)
@@ -265,9 +305,9 @@ func (s *store) damaged(cause error) {
 	if s.usable() != nil {
 		return
 	}
-	file, err := s.l.fs.Create(s.l.fs.PathJoin(s.path(), damagedName), vfs.WriteCategoryUnspecified)
+	file, err := s.fs.Create(s.fs.PathJoin(s.path(), damagedName), vfs.WriteCategoryUnspecified)
 	if err == nil {
-		err = errors.Join(file.Sync(), file.Close(), segment.SyncDir(s.l.fs, s.path()))
+		err = errors.Join(file.Sync(), file.Close(), segment.SyncDir(s.fs, s.path()))
 	}
 	s.fail(errors.Join(cause, err))
 }
@@ -442,11 +482,11 @@ func (s *store) writeCheckpoint(c checkpoint) error {
 	if err := s.usable(); err != nil {
 		return err
 	}
-	leftover := s.l.fs.PathJoin(s.path(), checkpointName+segment.NewExt)
-	if err := s.l.fs.Remove(leftover); err != nil && !isNotExist(err) {
+	leftover := s.fs.PathJoin(s.path(), checkpointName+segment.NewExt)
+	if err := s.fs.Remove(leftover); err != nil && !isNotExist(err) {
 		return err
 	}
-	return segment.WriteFile(s.l.fs, s.path(), checkpointName, c.encode())
+	return segment.WriteFile(s.fs, s.path(), checkpointName, c.encode())
 }
 
 // close ends the store. With flush set it writes all that it holds first.

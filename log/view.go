@@ -199,11 +199,19 @@ func (h *ViewHandle) Name() string { return h.v.name }
 
 // Applied returns the position up to which the view has been derived: every commit before it that
 // the view is derived from has been applied.
-func (h *ViewHandle) Applied() uint64 { return h.v.l.applier.reached() }
+func (h *ViewHandle) Applied() uint64 {
+	if h.v.l.o.ReadOnly {
+		return h.v.derivedTo()
+	}
+	return h.v.l.applier.reached()
+}
 
 // Wait returns when everything before position is committed, written and applied.
 func (h *ViewHandle) Wait(ctx context.Context, position uint64) error {
 	l := h.v.l
+	if l.o.ReadOnly {
+		return h.v.waitReadOnly(ctx, position)
+	}
 	for {
 		if err := ctx.Err(); err != nil {
 			return err
@@ -240,7 +248,7 @@ func (h *ViewHandle) Wait(ctx context.Context, position uint64) error {
 // Get returns the value of key, or false when there is none. It waits until everything that was
 // acknowledged before the call is applied. The bytes are the caller's.
 func (h *ViewHandle) Get(ctx context.Context, key []byte) ([]byte, bool, error) {
-	if err := h.v.l.settle(ctx); err != nil {
+	if err := h.v.settle(ctx); err != nil {
 		return nil, false, err
 	}
 	c, err := h.v.get(string(key))
@@ -259,7 +267,7 @@ type KeyValue struct{ Key, Value []byte }
 func (h *ViewHandle) Scan(ctx context.Context, from, to []byte) iter.Seq2[KeyValue, error] {
 	return func(yield func(KeyValue, error) bool) {
 		v := h.v
-		if err := v.l.settle(ctx); err != nil {
+		if err := v.settle(ctx); err != nil {
 			yield(KeyValue{}, err)
 			return
 		}
@@ -273,6 +281,14 @@ func (h *ViewHandle) Scan(ctx context.Context, from, to []byte) iter.Seq2[KeyVal
 			yield(KeyValue{}, err)
 		}
 	}
+}
+
+// settle brings v up to date.
+func (v *view) settle(ctx context.Context) error {
+	if v.l.o.ReadOnly {
+		return v.catchUp(ctx)
+	}
+	return v.l.settle(ctx)
 }
 
 // settle waits until everything acknowledged before is applied. It has the write done when that is

@@ -19,8 +19,11 @@ type view struct {
 	producers bool
 	// bit is the view's own in the masks of the applier; 0 until it has joined. Guarded by applyMu.
 	bit uint64
-	// from is the position from which on the applier feeds the view. Guarded by applyMu.
+	// from is the position from which on the applier feeds the view, or, on a log that was opened
+	// read-only, up to which it is derived. Guarded by applyMu.
 	from uint64
+	// replay derives the view on a log that was opened read-only; nil otherwise. Guarded by applyMu.
+	replay *replay
 	// dead is why the view cannot be used. Stored once.
 	dead atomic.Pointer[ViewError]
 

@@ -43,6 +43,9 @@ func (i viewInfo) compare(name string, before viewInfo) error {
 // view of that name that is registered already is returned. Its name and topics are recorded in the
 // log by its first registration; other topics under the same name are a *MismatchError.
 //
+// On a log that was opened read-only the view is derived from the first record on, into a temporary
+// store that Close removes, and read as of what is visible at each call. The log need not know of it.
+//
 // Errors are those of reading, a *StateAheadError, and a *ViewError when view itself fails.
 func (l *Log) Register(ctx context.Context, def View) (*ViewHandle, error) {
 	a := l.applier
@@ -50,7 +53,7 @@ func (l *Log) Register(ctx context.Context, def View) (*ViewHandle, error) {
 		return &ViewHandle{v}, nil
 	}
 	if l.o.ReadOnly {
-		return nil, ErrReadOnly
+		return l.registerReadOnly(ctx, def)
 	}
 	if err := checkName(def.Name()); err != nil {
 		return nil, err
@@ -200,6 +203,7 @@ type replay struct {
 	tx      ViewTx
 	commit  AppliedCommit
 	decoder record.Decoder
+	reached uint64 // the position behind the last commit that was applied
 }
 
 // run applies the commits of [from, end) that the view is derived from.
@@ -385,6 +389,7 @@ func (r *replay) apply(ctx context.Context, f *segment.Frame) error {
 	if err := r.v.apply(&r.tx, &r.commit); err != nil {
 		return err
 	}
+	r.reached = f.Position + f.Positions()
 	if r.v.bytes < spillBytes {
 		return nil
 	}
