@@ -1,0 +1,3 @@
+// Package timer holds how long to wait: the retry policy that consumer groups and the layers above them
+// share.
+package timer
