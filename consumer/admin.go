@@ -1,0 +1,259 @@
+package consumer
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"time"
+
+	"github.com/stratalog/strata/log"
+)
+
+// Target says where a reset moves offsets to.
+type Target struct {
+	start log.Start
+	by    int64
+	shift bool
+}
+
+// To is the place that s names: oldest, newest, an offset, a position or a time.
+func To(s log.Start) Target { return Target{start: s} }
+
+// By is n records further than what is committed, or, with a negative n, that many back; not before the
+// oldest nor behind the newest.
+func By(n int64) Target { return Target{by: n, shift: true} }
+
+// resolve returns the offset that t is for p, of which have is committed.
+func (t Target) resolve(p *log.Partition, have int64) (int64, error) {
+	if !t.shift {
+		at, err := resolve(p, t.start)
+		return min(at, p.Next()), err
+	}
+	return min(max(max(have, 0)+t.by, 0), p.Next()), nil
+}
+
+// Reset moves the offsets of a group, also while it is running: its members give up the partitions in
+// question, and go on with them at the new place, without joining again. What they had not committed is
+// dropped. Without topics it is all that the group has offsets of. The group need not exist for a reset
+// of topics that are named.
+func Reset(ctx context.Context, l *log.Log, group string, to Target, topics ...string) error {
+	if err := checkName(group); err != nil {
+		return err
+	}
+	gs, err := groupsOf(ctx, l)
+	if err != nil {
+		return err
+	}
+	g, err := gs.group(group)
+	if err != nil {
+		return err
+	}
+	g.turn.Lock()
+	defer g.turn.Unlock()
+	return g.reset(ctx, to, topics)
+}
+
+// reset is Reset with turn held.
+func (g *group) reset(ctx context.Context, to Target, topics []string) error {
+	state, err := g.store.State(ctx, g.name)
+	if err != nil {
+		return err
+	}
+	partitions, err := g.resettable(ctx, &state, topics)
+	if err != nil {
+		return err
+	}
+	next := state
+	next.Generation++
+	next.Time = g.l.Now().UnixMilli()
+	for _, m := range g.all() {
+		if s := state.Member(m.id); s != nil {
+			m.giveUp(slices.DeleteFunc(slices.Clone(s.Owns), func(tp TopicPartition) bool { return partitions[tp] == nil }))
+		}
+	}
+	c := g.l.NewCommit()
+	c.Durability(log.Synced)
+	on, err := onGroup(g.name, state.Generation, &next)
+	if err != nil {
+		return err
+	}
+	c.Require(on)
+	begins := map[TopicPartition]int64{}
+	var moved []TopicPartition
+	for tp, p := range partitions {
+		have, _, err := g.store.Fetch(ctx, g.name, p)
+		if err != nil {
+			return err
+		}
+		if begins[tp], err = to.resolve(p, have.Offset); err != nil {
+			return err
+		}
+		moved = append(moved, tp)
+	}
+	slices.SortFunc(moved, TopicPartition.compare)
+	for _, tp := range moved {
+		c.Require(onOffset(kindAssign, g.name, partitions[tp].Topic(), tp.Partition, 0, Offset{
+			Generation: next.Generation, Offset: begins[tp], LeaderEpoch: -1, Time: next.Time,
+		}))
+	}
+	if _, err := c.Commit(context.WithoutCancel(ctx)); err != nil {
+		return err
+	}
+	for _, m := range g.all() {
+		if err := m.assign(&next, moved, begins); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// resettable returns the partitions that a reset is about.
+func (g *group) resettable(ctx context.Context, state *State, topics []string) (map[TopicPartition]*log.Partition, error) {
+	if len(topics) == 0 {
+		list, err := g.store.Offsets(ctx, g.name)
+		if err != nil {
+			return nil, err
+		}
+		for _, c := range list {
+			topics = append(topics, c.Topic)
+		}
+		if len(topics) == 0 && state.Generation == 0 {
+			return nil, &GroupError{Group: g.name}
+		}
+	}
+	partitions := map[TopicPartition]*log.Partition{}
+	for _, name := range topics {
+		t, err := g.l.Topic(name)
+		if err != nil {
+			return nil, err
+		}
+		for i := range t.Partitions() {
+			partitions[TopicPartition{name, int32(i)}] = t.Partition(int32(i))
+		}
+	}
+	return partitions, nil
+}
+
+// Fork makes a new group that begins where another one is. An existing group of that name is ErrStale.
+func Fork(ctx context.Context, l *log.Log, from, to string) error {
+	if err := errors.Join(checkName(from), checkName(to)); err != nil {
+		return err
+	}
+	s, err := OpenStore(ctx, l)
+	if err != nil {
+		return err
+	}
+	state, err := s.State(ctx, from)
+	if err != nil {
+		return err
+	}
+	list, err := s.Offsets(ctx, from)
+	if err != nil {
+		return err
+	}
+	if state.Generation == 0 && len(list) == 0 {
+		return &GroupError{Group: from}
+	}
+	next := State{Generation: 1, Assignor: state.Assignor, Time: l.Now().UnixMilli()}
+	c := l.NewCommit()
+	c.Durability(log.Synced)
+	on, err := onGroup(to, 0, &next)
+	if err != nil {
+		return err
+	}
+	c.Require(on)
+	for _, o := range list {
+		t, err := l.Topic(o.Topic)
+		if err != nil {
+			return err
+		}
+		o.Offset.Generation = 1
+		c.Require(onOffset(kindAssign, to, t, o.Partition, 0, o.Offset))
+	}
+	_, err = c.Commit(ctx)
+	return err
+}
+
+// Delete deletes a group and its offsets. One that has members in this process is ErrBusy.
+func Delete(ctx context.Context, l *log.Log, group string) error {
+	gs, err := groupsOf(ctx, l)
+	if err != nil {
+		return err
+	}
+	g, err := gs.group(group)
+	if err != nil {
+		return err
+	}
+	g.turn.Lock()
+	defer g.turn.Unlock()
+	if len(g.all()) > 0 {
+		return ErrBusy
+	}
+	state, err := g.store.State(ctx, group)
+	if err != nil {
+		return err
+	}
+	from := offsetKey(group, nil, 0)
+	c := l.NewCommit()
+	c.Durability(log.Synced)
+	n := 0
+	if state.Generation > 0 {
+		on, err := onGroup(group, state.Generation, nil)
+		if err != nil {
+			return err
+		}
+		c.Require(on)
+		n++
+	}
+	for kv, err := range g.store.h.Scan(ctx, from, after(from)) {
+		if err != nil {
+			return err
+		}
+		c.Require(log.Condition{View: viewName, Kind: kindDelete, Key: slices.Clone(kv.Key), Want: []byte{0}})
+		n++
+	}
+	if n == 0 {
+		return &GroupError{Group: group}
+	}
+	_, err = c.Commit(ctx)
+	return err
+}
+
+// Expire deletes the groups without members in this process that have committed nothing, and not changed,
+// for longer than age, and returns their names.
+func Expire(ctx context.Context, l *log.Log, age time.Duration) ([]string, error) {
+	gs, err := groupsOf(ctx, l)
+	if err != nil {
+		return nil, err
+	}
+	names, err := gs.store.Groups(ctx)
+	if err != nil {
+		return nil, err
+	}
+	var gone []string
+	for _, name := range names {
+		state, err := gs.store.State(ctx, name)
+		if err != nil {
+			return gone, err
+		}
+		list, err := gs.store.Offsets(ctx, name)
+		if err != nil {
+			return gone, err
+		}
+		last := state.Time
+		for _, o := range list {
+			last = max(last, o.Time)
+		}
+		if l.Now().Sub(time.UnixMilli(last)) <= age {
+			continue
+		}
+		switch err := Delete(ctx, l, name); {
+		case errors.Is(err, ErrBusy):
+		case err != nil:
+			return gone, err
+		default:
+			gone = append(gone, name)
+		}
+	}
+	return gone, nil
+}

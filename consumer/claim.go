@@ -1,0 +1,171 @@
+package consumer
+
+import (
+	"cmp"
+	"slices"
+	"sync"
+
+	"github.com/stratalog/strata/log"
+)
+
+// claim is a partition that a member owns, and how far it is.
+type claim struct {
+	tp         TopicPartition // immutable, like the next two
+	p          *log.Partition
+	generation uint32 // in which the member got it
+
+	mu sync.Mutex // guards the rest
+	// next is the offset behind the last record that was delivered. open are the delivered records that
+	// are not finished, or behind one that is not, in order; the first of them is unfinished.
+	next int64
+	open []openRecord
+	// committed is what this process has committed.
+	committed int64
+	metadata  string
+	// done and before are set by Done: the offset behind the last record that was given to it, and the one
+	// before that.
+	done, before  int64
+	transactional bool // Done is used: the offset moves by commits of the caller only
+	busy          bool // a record of it is in the body of the loop
+	revoked       bool // to be given up: nothing more is delivered
+	lost          bool // somebody else owns it
+	paused        bool
+	quiet         chan struct{} // closed when it is neither busy nor, with lanes, has open records; by who waits
+}
+
+type openRecord struct {
+	offset   int64
+	finished bool
+}
+
+// deliver notes that r goes out. False says that nothing must go out any more.
+func (c *claim) deliver(offset int64, most int) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.revoked || c.lost || c.paused || len(c.open) >= most {
+		return false
+	}
+	c.busy = true
+	c.open = append(c.open, openRecord{offset: offset})
+	c.next = offset + 1
+	return true
+}
+
+// back notes that the body of the loop is over. With finished set its record is finished.
+func (c *claim) back(offset int64, finished bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.busy = false
+	if finished {
+		c.finishLocked(offset)
+	}
+	c.rest()
+}
+
+// finish marks a record.
+func (c *claim) finish(offset int64) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.finishLocked(offset)
+	c.rest()
+}
+
+func (c *claim) finishLocked(offset int64) {
+	if len(c.open) > 0 && c.open[0].offset == offset { // the common case
+		n := 1
+		for n < len(c.open) && c.open[n].finished {
+			n++
+		}
+		if n == len(c.open) {
+			c.open = c.open[:0]
+		} else {
+			c.open = c.open[n:]
+		}
+		return
+	}
+	i, found := slices.BinarySearchFunc(c.open, offset, func(o openRecord, at int64) int { return cmp.Compare(o.offset, at) })
+	if found {
+		c.open[i].finished = true
+	}
+}
+
+// firstLocked returns the offset of the first unfinished record.
+func (c *claim) firstLocked() int64 {
+	if len(c.open) > 0 {
+		return c.open[0].offset
+	}
+	return c.next
+}
+
+// rest tells who waits for the claim to come to rest.
+func (c *claim) rest() {
+	if c.quiet != nil && !c.busy {
+		close(c.quiet)
+		c.quiet = nil
+	}
+}
+
+// revoke stops the deliveries, and returns a channel that is closed when the body of the loop is over;
+// nil when nothing is under way.
+func (c *claim) revoke() <-chan struct{} {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.revoked = true
+	if !c.busy || c.lost {
+		return nil
+	}
+	if c.quiet == nil {
+		c.quiet = make(chan struct{})
+	}
+	return c.quiet
+}
+
+// wanted reports whether there is something to deliver, and from where.
+func (c *claim) wanted(most int) (from int64, ok bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.next, !c.revoked && !c.lost && !c.paused && len(c.open) < most
+}
+
+// due returns the offset to commit, when it has moved.
+func (c *claim) due() (offset int64, metadata string, ok bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	first := c.firstLocked()
+	return first, c.metadata, !c.lost && !c.transactional && first > c.committed
+}
+
+// noteCommitted notes that an offset is committed.
+func (c *claim) noteCommitted(offset int64) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.committed = max(c.committed, offset)
+}
+
+func (c *claim) lose() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.lost, c.revoked = true, true
+	c.rest()
+}
+
+func (c *claim) isLost() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.lost
+}
+
+// doing returns the offset that must be committed for the record at offset to be done.
+func (c *claim) doing(offset int64) (must int64) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if !c.transactional {
+		c.transactional = true
+		c.done = c.committed
+	}
+	if offset+1 != c.done { // else the same record once more
+		c.before, c.done = c.done, offset+1
+	}
+	c.finishLocked(offset)
+	return c.before
+}

@@ -1,0 +1,347 @@
+package consumer
+
+import (
+	"context"
+	"errors"
+	"io"
+	"slices"
+	"strconv"
+	"sync"
+
+	"github.com/stratalog/strata/log"
+)
+
+// groups are the groups of a log that this process has members of. It is attached to the log.
+type groups struct {
+	l     *log.Log
+	store *Store
+
+	mu     sync.Mutex
+	byName map[string]*group // guarded by mu
+	closed bool              // guarded by mu
+}
+
+// groupsOf returns the groups of l.
+func groupsOf(ctx context.Context, l *log.Log) (*groups, error) {
+	c, err := l.Attach("consumer", func() (io.Closer, error) {
+		s, err := OpenStore(ctx, l)
+		if err != nil {
+			return nil, err
+		}
+		return &groups{l: l, store: s, byName: map[string]*group{}}, nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	return c.(*groups), nil
+}
+
+// Close closes all members. The log calls it.
+func (gs *groups) Close() error {
+	gs.mu.Lock()
+	gs.closed = true
+	var all []*group
+	for _, g := range gs.byName {
+		all = append(all, g)
+	}
+	gs.mu.Unlock()
+	var errs []error
+	for _, g := range all {
+		for _, m := range g.all() {
+			errs = append(errs, m.Close())
+		}
+		g.unwatch()
+	}
+	return errors.Join(errs...)
+}
+
+func (gs *groups) group(name string) (*group, error) {
+	gs.mu.Lock()
+	defer gs.mu.Unlock()
+	if gs.closed {
+		return nil, log.ErrClosed
+	}
+	g := gs.byName[name]
+	if g == nil {
+		g = &group{l: gs.l, store: gs.store, name: name, members: map[string]*Member{}}
+		gs.byName[name] = g
+	}
+	return g, nil
+}
+
+// group coordinates the members of one group in this process. Lock order: turn, mu, Member.mu, claim.mu.
+type group struct {
+	l     *log.Log
+	store *Store
+	name  string
+
+	// turn is held over a rebalance, and whatever else changes the group in the log.
+	turn sync.Mutex
+	// watching ends the watch over topics; nil when there is none. Guarded by turn, like the next.
+	watching context.CancelFunc
+	watched  chan struct{}
+
+	mu      sync.Mutex
+	members map[string]*Member // guarded by mu
+}
+
+// all returns the members, by id.
+func (g *group) all() []*Member {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	var ms []*Member
+	for _, m := range g.members {
+		ms = append(ms, m)
+	}
+	slices.SortFunc(ms, func(a, b *Member) int {
+		if a.id < b.id {
+			return -1
+		}
+		return 1
+	})
+	return ms
+}
+
+// partitions returns how many partitions each topic has that a member wants.
+func (g *group) partitions(s *State) map[string]int {
+	n := map[string]int{}
+	for _, m := range s.Members {
+		for _, name := range m.Topics {
+			if _, known := n[name]; known {
+				continue
+			}
+			if t, err := g.l.Topic(name); err == nil {
+				n[name] = t.Partitions()
+			}
+		}
+	}
+	return n
+}
+
+// rebalance changes the members and shares the partitions out: those that move are drained, then the
+// new generation is committed, and only then their new owners learn of it. turn is held.
+func (g *group) rebalance(ctx context.Context, change func(State) State) error {
+	state, err := g.store.State(ctx, g.name)
+	if err != nil {
+		return err
+	}
+	// Who is not here has died with an earlier process.
+	before := state.Generation
+	here := state
+	g.mu.Lock()
+	here.Members = slices.DeleteFunc(slices.Clone(state.Members), func(m MemberState) bool { return g.members[m.ID] == nil })
+	g.mu.Unlock()
+	next := change(here)
+	next = next.Assign(g.partitions(&next), g.l.Now().UnixMilli())
+	moved := here.moved(&next)
+	if len(moved) == 0 && sameMembers(&state, &next) {
+		return nil
+	}
+	g.drain(&here, &next)
+	c := g.l.NewCommit()
+	c.Durability(log.Synced)
+	on, err := onGroup(g.name, before, &next)
+	if err != nil {
+		return err
+	}
+	c.Require(on)
+	begins := map[TopicPartition]int64{}
+	owners := next.owners()
+	for _, tp := range moved {
+		t, err := g.l.Topic(tp.Topic)
+		if err != nil {
+			return err
+		}
+		o := Offset{Generation: next.Generation, Offset: -1, LeaderEpoch: -1, Time: next.Time}
+		have, ok, err := g.store.Fetch(ctx, g.name, t.Partition(tp.Partition))
+		if err != nil {
+			return err
+		}
+		if begins[tp] = have.Offset; !ok {
+			// Where it begins is committed, so that it begins there after a crash as well.
+			if o.Offset, err = g.begin(t.Partition(tp.Partition), owners[tp]); err != nil {
+				return err
+			}
+			begins[tp] = o.Offset
+		}
+		c.Require(onOffset(kindAssign, g.name, t, tp.Partition, 0, o))
+	}
+	if _, err := c.Commit(context.WithoutCancel(ctx)); err != nil {
+		return err
+	}
+	for _, m := range g.all() {
+		if err := m.assign(&next, moved, begins); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// sameMembers reports whether a rebalance would change nothing that is not known already.
+func sameMembers(a, b *State) bool {
+	return a.Assignor == b.Assignor && slices.EqualFunc(a.Members, b.Members, func(x, y MemberState) bool {
+		return x.ID == y.ID && slices.Equal(x.Topics, y.Topics) && slices.Equal(x.Owns, y.Owns)
+	})
+}
+
+// begin returns where the member begins to read p.
+func (g *group) begin(p *log.Partition, member string) (int64, error) {
+	g.mu.Lock()
+	m := g.members[member]
+	g.mu.Unlock()
+	if m == nil {
+		return 0, nil
+	}
+	return resolve(p, m.o.Start)
+}
+
+// resolve returns the first offset of p from s on.
+func resolve(p *log.Partition, s log.Start) (int64, error) {
+	switch s {
+	case log.Oldest:
+		return 0, nil
+	case log.Newest:
+		return p.Next(), nil
+	}
+	for r, err := range p.Read(s) {
+		if errors.Is(err, log.ErrLost) || errors.Is(err, log.ErrCorrupt) {
+			continue
+		}
+		return r.Offset, err
+	}
+	return p.Next(), nil
+}
+
+// drain has the owners of partitions that move give them up, each by itself.
+func (g *group) drain(here, next *State) {
+	owners := next.owners()
+	var wg sync.WaitGroup
+	for _, m := range g.all() {
+		was := here.Member(m.id)
+		if was == nil {
+			continue
+		}
+		var lost []TopicPartition
+		for _, tp := range was.Owns {
+			if owners[tp] != m.id {
+				lost = append(lost, tp)
+			}
+		}
+		if len(lost) > 0 {
+			wg.Go(func() { m.giveUp(lost) })
+		}
+	}
+	wg.Wait()
+}
+
+// join adds a member.
+func (g *group) join(ctx context.Context, m *Member) error {
+	g.turn.Lock()
+	defer g.turn.Unlock()
+	g.mu.Lock()
+	_, taken := g.members[m.id]
+	if !taken {
+		g.members[m.id] = m
+	}
+	g.mu.Unlock()
+	if taken {
+		return errors.Join(ErrOptions, errors.New("consumer: the group has a member "+strconv.Quote(m.id)))
+	}
+	err := g.rebalance(ctx, func(s State) State {
+		s.Assignor = m.o.Assignor
+		return s.Join(m.id, m.o.Topics)
+	})
+	if err != nil {
+		g.mu.Lock()
+		delete(g.members, m.id)
+		g.mu.Unlock()
+		return err
+	}
+	if g.watching == nil {
+		watch, cancel := context.WithCancel(context.Background())
+		g.watching, g.watched = cancel, make(chan struct{})
+		go g.watch(watch, g.watched)
+	}
+	return nil
+}
+
+// leave takes a member out. When it was the last one, the watch over topics ends.
+func (g *group) leave(m *Member) error {
+	g.turn.Lock()
+	g.mu.Lock()
+	_, there := g.members[m.id]
+	g.mu.Unlock()
+	var err error
+	if there {
+		// It gives up its partitions as a member, and is not there any more when they are shared out.
+		err = g.rebalance(context.Background(), func(s State) State { return s.Leave(m.id) })
+		g.mu.Lock()
+		delete(g.members, m.id)
+		g.mu.Unlock()
+	}
+	last := len(g.all()) == 0
+	g.turn.Unlock()
+	if last {
+		g.unwatch()
+	}
+	return err
+}
+
+// unwatch ends the watch over topics and waits for it.
+func (g *group) unwatch() {
+	g.turn.Lock()
+	cancel, watched := g.watching, g.watched
+	if len(g.all()) > 0 {
+		cancel = nil // somebody joined meanwhile
+	} else {
+		g.watching = nil
+	}
+	g.turn.Unlock()
+	if cancel != nil {
+		cancel()
+		<-watched
+	}
+}
+
+// watch shares partitions out anew when topics get partitions, are created or deleted.
+func (g *group) watch(ctx context.Context, watched chan struct{}) {
+	defer close(watched)
+	for e, err := range g.l.WatchTopics(ctx) {
+		if err != nil {
+			return
+		}
+		if !g.wants(e.Info.Name) {
+			continue
+		}
+		if !g.turn.TryLock() {
+			// Whoever has the turn looks at the topics as they are, or ends this.
+			if !g.takeTurn(ctx) {
+				return
+			}
+		}
+		err := g.rebalance(ctx, func(s State) State { return s })
+		g.turn.Unlock()
+		if err != nil && ctx.Err() == nil && !errors.Is(err, log.ErrClosed) {
+			g.l.Options().Logger.Warn("group not rebalanced", "group", g.name, "error", err.Error())
+		}
+	}
+}
+
+// takeTurn locks turn, unless ctx ends first.
+func (g *group) takeTurn(ctx context.Context) bool {
+	g.turn.Lock()
+	if ctx.Err() != nil {
+		g.turn.Unlock()
+		return false
+	}
+	return true
+}
+
+func (g *group) wants(topic string) bool {
+	for _, m := range g.all() {
+		if slices.Contains(m.o.Topics, topic) {
+			return true
+		}
+	}
+	return false
+}
