@@ -62,12 +62,21 @@ func (c *claim) back(offset int64, finished bool) {
 	c.rest()
 }
 
-// finish marks a record.
-func (c *claim) finish(offset int64) {
+// finish marks a record. It reports whether that makes room for more, of which there may be most.
+func (c *claim) finish(offset int64, most int) (room bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	full := len(c.open) >= most
 	c.finishLocked(offset)
 	c.rest()
+	return full && len(c.open) < most
+}
+
+// isFirst reports whether the record at offset is the first unfinished one.
+func (c *claim) isFirst(offset int64) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return !c.lost && c.firstLocked() == offset
 }
 
 func (c *claim) finishLocked(offset int64) {

@@ -328,19 +328,24 @@ func (m *Member) wait(ctx context.Context, list []*claim) error {
 // Mark says that a record that the member has delivered is finished. The offset that is committed is that
 // of the first one that is not.
 func (m *Member) Mark(r log.Record) {
-	if c := m.claim(TopicPartition{r.Topic, r.Partition}); c != nil {
-		c.finish(r.Offset)
+	m.finish(m.claim(TopicPartition{r.Topic, r.Partition}), r.Offset)
+}
+
+func (m *Member) finish(c *claim, offset int64) {
+	if c != nil && c.finish(offset, m.o.MaxUnfinished) {
+		m.rouse() // the loop may be waiting for room
 	}
 }
 
 // MarkWith is Mark, and sets the metadata that is committed with the partition's offset.
 func (m *Member) MarkWith(r log.Record, metadata string) {
-	if c := m.claim(TopicPartition{r.Topic, r.Partition}); c != nil {
-		c.finish(r.Offset)
+	c := m.claim(TopicPartition{r.Topic, r.Partition})
+	if c != nil {
 		c.mu.Lock()
 		c.metadata = metadata
 		c.mu.Unlock()
 	}
+	m.finish(c, r.Offset)
 }
 
 // Done returns the condition by which a commit finishes a record: the offset of the group moves behind it
