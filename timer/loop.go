@@ -89,14 +89,14 @@ func (lp *loop) run() {
 	defer wake.Stop()
 	broken := 0
 	for {
-		wait, err := lp.turn()
+		wait, asOf, err := lp.turn()
 		switch {
 		case lp.ctx.Err() != nil || errors.Is(err, log.ErrClosed):
 			return
 		case err != nil:
 			broken++
 			lp.warn("timers cannot be read", err)
-			wait = again.Bound(broken)
+			wait, asOf = again.Bound(broken), clock.Monotonic()
 		default:
 			broken = 0
 		}
@@ -106,6 +106,9 @@ func (lp *loop) run() {
 		wake.Stop()
 		if wait > 0 {
 			wake.Reset(wait)
+			if clock.Monotonic()-asOf > time.Millisecond {
+				continue // this was held up, and would sleep for too long
+			}
 		}
 		select {
 		case <-lp.ctx.Done():
@@ -117,50 +120,49 @@ func (lp *loop) run() {
 }
 
 // turn handles one batch of what is due. It returns how long there is nothing to do, negative for as
-// long as nothing is set.
-func (lp *loop) turn() (wait time.Duration, err error) {
+// long as nothing is set, from asOf on, by the monotonic clock.
+func (lp *loop) turn() (wait, asOf time.Duration, err error) {
 	lp.stepBack()
 	if err := lp.tryFailed(); err != nil {
-		return 0, err
+		return 0, 0, err
 	}
 	var due []Timer
 	next := uint64(never)
 	if len(lp.failed) < maxFailed {
 		if due, next, err = lp.scan(); err != nil {
-			return 0, err
+			return 0, 0, err
 		}
 	}
 	if len(due) > 0 {
-		return 0, lp.give(due)
+		return 0, 0, lp.give(due)
 	}
 	lp.mu.Lock()
 	lp.next = next
 	looked := lp.back == never // otherwise something was set meanwhile
 	lp.mu.Unlock()
 	if !looked {
-		return 0, nil
+		return 0, 0, nil
 	}
-	wait = -1
+	wait, asOf = -1, lp.t.l.Options().Clock.Monotonic()
 	if next != never {
 		wait = lp.sleep(next)
 	}
-	now := lp.t.l.Options().Clock.Monotonic()
 	for _, f := range lp.failed {
-		if left := max(f.at-now, time.Millisecond); wait < 0 || left < wait {
+		if left := max(f.at-asOf, 0); wait < 0 || left < wait {
 			wait = left
 		}
 	}
-	return wait, nil
+	return wait, asOf, nil
 }
 
 // sleep returns how long to sleep until due. The log's time can run faster than the monotonic clock,
 // by a tenth at most, while it is drawn to the wall clock; so the last part is slept separately.
 func (lp *loop) sleep(due uint64) time.Duration {
 	left := decodeDue(due).Sub(lp.t.l.Now())
-	if left > 10*time.Millisecond {
-		left -= left / 11
+	if left <= 0 {
+		return 0 // it has become due since the scan
 	}
-	return max(left, time.Microsecond)
+	return max(left-left/11-time.Microsecond, time.Microsecond)
 }
 
 // stepBack moves the place back to what was set since the last look.
