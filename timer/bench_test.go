@@ -67,7 +67,7 @@ func BenchmarkSet(b *testing.B) {
 	}
 }
 
-// BenchmarkFire fires what is due all at once, 256 in a commit.
+// BenchmarkFire fires what is due all at once, 1024 in a commit.
 func BenchmarkFire(b *testing.B) {
 	n := 100_000
 	if testing.Short() {

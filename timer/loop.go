@@ -48,7 +48,7 @@ type failure struct {
 }
 
 const (
-	maxBatch      = 256
+	maxBatch      = 1024
 	maxBatchBytes = 1 << 20
 	// maxFailed bounds how many failures of an owner are waited for beside going on.
 	maxFailed = 1024

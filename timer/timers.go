@@ -67,7 +67,7 @@ func (a attached) Close() error {
 	return nil
 }
 
-// Handler is given timers of one owner that are due, in the order of Due, at most 256 at a time. It
+// Handler is given timers of one owner that are due, in the order of Due, at most 1024 at a time. It
 // commits what belongs to them, with Fire for each. A timer that is not set any more, of which the
 // commit's *NotSetError tells, is done with.
 //

@@ -1,0 +1,175 @@
+package pubsub
+
+import (
+	"context"
+	"fmt"
+	"iter"
+	"sync"
+	"sync/atomic"
+)
+
+// Policy says what becomes of a message for a subscriber whose buffer is full.
+type Policy uint8
+
+const (
+	// Wait makes the publisher wait. It is the default.
+	Wait Policy = iota
+	// DropOldest makes room by dropping the oldest message of the buffer, and counts it.
+	DropOldest
+	// Disconnect ends the subscription with a *SlowError.
+	Disconnect
+	policies
+)
+
+func (p Policy) String() string {
+	switch p {
+	case Wait:
+		return "wait"
+	case DropOldest:
+		return "drop-oldest"
+	case Disconnect:
+		return "disconnect"
+	}
+	return "invalid"
+}
+
+// SubscribeOptions configures Subscribe. The zero value is ready for use.
+type SubscribeOptions struct {
+	// Policy is for when the buffer is full. Zero is Wait.
+	Policy Policy
+	// Buffer is how many messages wait for the subscriber at most, up to a million. Zero is 256.
+	Buffer int
+}
+
+const (
+	defaultBuffer = 256
+	maxBuffer     = 1_000_000
+)
+
+func (o SubscribeOptions) withDefaults() (SubscribeOptions, error) {
+	if o.Policy >= policies {
+		return o, &InvalidError{What: "policy", Reason: fmt.Sprintf("%d is none", o.Policy)}
+	}
+	if o.Buffer < 0 || o.Buffer > maxBuffer {
+		return o, &InvalidError{What: "buffer", Reason: fmt.Sprintf("%d messages are not from 1 to %d", o.Buffer, maxBuffer)}
+	}
+	if o.Buffer == 0 {
+		o.Buffer = defaultBuffer
+	}
+	return o, nil
+}
+
+// Subscription receives messages of a hub. Its methods may be called concurrently; each message is
+// received once.
+type Subscription struct {
+	h       *Hub
+	pattern string
+	o       SubscribeOptions
+	c       chan Message // never closed: publishers may be at it
+	done    chan struct{}
+	once    sync.Once
+	err     error // why it has ended; set before done is closed
+	dropped atomic.Uint64
+}
+
+// Pattern returns what is subscribed to.
+func (s *Subscription) Pattern() string { return s.pattern }
+
+// Dropped returns how many messages were dropped, because the buffer was full.
+func (s *Subscription) Dropped() uint64 { return s.dropped.Load() }
+
+// Waiting returns how many messages are in the buffer.
+func (s *Subscription) Waiting() int { return len(s.c) }
+
+// Close ends the subscription. What is in the buffer can still be received; then Receive returns
+// ErrClosed. A publisher that waits for it goes on.
+func (s *Subscription) Close() error {
+	s.end(ErrClosed)
+	return nil
+}
+
+func (s *Subscription) end(why error) {
+	s.once.Do(func() {
+		s.err = why
+		close(s.done)
+		s.h.remove(s)
+	})
+}
+
+// deliver puts m into the buffer, and reports whether it is there.
+func (s *Subscription) deliver(ctx context.Context, m Message) (bool, error) {
+	select {
+	case <-s.done:
+		return false, nil
+	default:
+	}
+	select {
+	case s.c <- m:
+		return true, nil
+	default:
+	}
+	switch s.o.Policy {
+	case DropOldest:
+		for {
+			select {
+			case <-s.c:
+				s.dropped.Add(1)
+				s.h.dropped.Add(1)
+			default:
+			}
+			select {
+			case s.c <- m:
+				return true, nil
+			default: // another publisher was quicker
+			}
+		}
+	case Disconnect:
+		s.h.slow.Add(1)
+		s.end(&SlowError{Pattern: s.pattern, Buffer: s.o.Buffer})
+		return false, nil
+	}
+	select {
+	case s.c <- m:
+		return true, nil
+	case <-s.done:
+		return false, nil
+	case <-ctx.Done():
+		return false, ctx.Err()
+	}
+}
+
+// Receive returns the next message, and waits for it until ctx ends. When the subscription has ended
+// and the buffer is empty, the error says why: ErrClosed or a *SlowError.
+func (s *Subscription) Receive(ctx context.Context) (Message, error) {
+	select {
+	case m := <-s.c:
+		return m, nil
+	default:
+	}
+	select {
+	case m := <-s.c:
+		return m, nil
+	case <-ctx.Done():
+		return Message{}, ctx.Err()
+	case <-s.done:
+	}
+	select {
+	case m := <-s.c:
+		return m, nil
+	default:
+		return Message{}, s.err
+	}
+}
+
+// Messages yields what Receive returns. An error is the last pair; a subscription that was closed ends
+// the loop without one.
+func (s *Subscription) Messages(ctx context.Context) iter.Seq2[Message, error] {
+	return func(yield func(Message, error) bool) {
+		for {
+			m, err := s.Receive(ctx)
+			if err == ErrClosed || !yield(m, err) || err != nil {
+				return
+			}
+		}
+	}
+}
