@@ -109,6 +109,7 @@ type Log struct {
 	closing  sync.Once
 	sealer   sync.WaitGroup // writers of indexes of sealed segments
 	count    counters
+	waiters  sync.Pool // of *waiter whose commits are decided
 }
 
 // place is an end of the log: the position behind it, and the byte behind its last frame.

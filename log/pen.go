@@ -40,6 +40,15 @@ type waiter struct {
 	gone    bool
 }
 
+// newWaiter returns a waiter, one whose commit is decided where there is one. Each log keeps its own:
+// the channel of a waiter that was made in a bubble of testing/synctest must not be used outside it.
+func (l *Log) newWaiter() *waiter {
+	if w, ok := l.waiters.Get().(*waiter); ok {
+		return w
+	}
+	return &waiter{c: make(chan signal, 2)}
+}
+
 // wakeLocked decides w.
 func (w *waiter) wakeLocked(err error) {
 	w.decided, w.err = true, err

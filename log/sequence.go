@@ -3,7 +3,6 @@ package log
 import (
 	"context"
 	"errors"
-	"sync"
 )
 
 // Commit commits c and waits until it has its durability, or ctx ends. Once it was sequenced, a ctx
@@ -18,19 +17,19 @@ func (c *Commit) Commit(ctx context.Context) (Result, error) {
 	if err != nil {
 		return Result{}, err
 	}
-	w := waiters.Get().(*waiter)
+	w := l.newWaiter()
 	*w = waiter{durability: c.durability, c: w.c}
 	l.mu.Lock()
 	if dup, err := l.sequenceLocked(ctx, c, payload, w); err != nil || dup != nil {
 		l.mu.Unlock()
-		waiters.Put(w)
+		l.waiters.Put(w)
 		return l.refuse(c, dup, err)
 	}
 	r := c.result()
 	if c.durability == Buffered {
 		l.wakeScribeLocked()
 		l.mu.Unlock()
-		waiters.Put(w)
+		l.waiters.Put(w)
 		return r, nil
 	}
 	mine := !l.pen.held
@@ -46,9 +45,6 @@ func (c *Commit) Commit(ctx context.Context) (Result, error) {
 }
 
 var errUsed = errors.New("log: a commit was used twice without Reset")
-
-// waiters holds waiters whose commits are decided.
-var waiters = sync.Pool{New: func() any { return &waiter{c: make(chan signal, 2)} }}
 
 // prepare does what needs no lock.
 func (c *Commit) prepare(ctx context.Context) (payload uint64, err error) {
@@ -99,7 +95,7 @@ func (l *Log) await(ctx context.Context, c *Commit, w *waiter) error {
 				continue
 			}
 			err := w.err
-			waiters.Put(w)
+			l.waiters.Put(w)
 			return err
 		case <-ctx.Done():
 			l.mu.Lock()
