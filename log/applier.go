@@ -72,9 +72,11 @@ const (
 	flushAfter = 30 * time.Second
 )
 
-// note is called by the holder of the pen when a commit group is written, before that is published.
-// spans are stretches of it, in order.
-func (a *applier) note(part *part, spans []span, position uint64) {
+// note is called by the holder of the pen when a commit group is written, and publishes that: to is
+// the end of it. spans are stretches of it, in order. Who sees the group as written finds it noted, and
+// the applier finds it published, so that a view is never ahead of what readers of the log see.
+func (a *applier) note(spans []span, to place) {
+	part, position := to.part, to.position
 	bytes := int64(0)
 	a.mu.Lock()
 	for _, s := range spans {
@@ -87,6 +89,7 @@ func (a *applier) note(part *part, spans []span, position uint64) {
 	}
 	a.noted.Add(1)
 	a.backlog.Add(bytes)
+	a.l.publishWritten(to)
 	a.mu.Unlock()
 	a.wake()
 }

@@ -19,9 +19,8 @@ type Header = record.Header
 
 // Log is an open log. Its methods may be called concurrently. Open makes one, Close ends it.
 //
-// Lock order: applier.registering, topicsMu, applier.applyMu, the pen, syncMu, mu, endMu. Nothing is
-// locked under endMu. No I/O is done
-// under mu or endMu.
+// Lock order: applier.registering, topicsMu, applier.applyMu, the pen, syncMu, mu, applier.mu,
+// endMu. Nothing is locked under endMu. No I/O is done under mu or endMu.
 type Log struct {
 	o      Options // with defaults; immutable, like the fields up to the next blank line
 	dir    string  // canonical

@@ -519,3 +519,42 @@ func TestViewWait(t *testing.T) {
 	require.NoError(t, l.Close())
 	require.ErrorIs(t, <-waited, log.ErrClosed)
 }
+
+// TestViewIsNotAheadOfReaders looks at a view, and then reads the log: what the view has seen is there.
+func TestViewIsNotAheadOfReaders(t *testing.T) {
+	l := open(t, vfs.NewMem(), "data", log.Options{SyncInterval: -1})
+	a, err := l.CreateTopic(ctx, "a", log.TopicOptions{})
+	require.NoError(t, err)
+	h, err := l.Register(ctx, tally{"v", []string{"a"}})
+	require.NoError(t, err)
+	const n = 3000
+	wrote := make(chan error, 1)
+	go func() {
+		for range n {
+			c := l.NewCommit()
+			c.Durability(log.Written)
+			c.Append(a, log.Record{Key: []byte("k"), Value: []byte("v")})
+			if _, err := c.Commit(ctx); err != nil {
+				wrote <- err
+				return
+			}
+		}
+		wrote <- nil
+	}()
+	for at := int64(0); at < n; {
+		seen, ok, err := h.Get(ctx, []byte("k"))
+		require.NoError(t, err)
+		if !ok {
+			continue
+		}
+		count, err := strconv.ParseInt(strings.Fields(string(seen))[0], 10, 64)
+		require.NoError(t, err)
+		for r, err := range a.Partition(0).Read(log.AtOffset(at), log.ReadOptions{Unsynced: true}) {
+			require.NoError(t, err)
+			at = r.Offset + 1
+		}
+		require.GreaterOrEqual(t, at, count, "the view has seen more than readers see")
+	}
+	require.NoError(t, <-wrote)
+	require.NoError(t, l.Close())
+}

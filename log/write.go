@@ -68,11 +68,13 @@ func (l *Log) writeGroup(g *group, part *part, seg *segment.Segment) error {
 		return err
 	}
 	l.noteTouched()
-	if len(l.viewed) > 0 {
-		l.applier.note(part, l.viewed, g.position)
-	}
 	l.ink.marked = false
-	l.publishWritten(place{position: g.position, part: part, byte: g.start + g.bytes})
+	to := place{position: g.position, part: part, byte: g.start + g.bytes}
+	if len(l.viewed) > 0 {
+		l.applier.note(l.viewed, to)
+	} else {
+		l.publishWritten(to)
+	}
 	l.count.groups.Add(1)
 	l.count.groupCommits.observe(int64(g.commits))
 	l.count.writtenBytes.Add(g.bytes)
