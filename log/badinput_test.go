@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"syscall"
 	"testing"
@@ -172,6 +173,13 @@ func TestSecondWriter(t *testing.T) {
 	for _, path := range []string{data, data + "/", filepath.Join(dir, "x/../data"), filepath.Join(dir, "link"), dir + "/self/self/./data"} {
 		_, err := log.Open(path, log.Options{})
 		require.ErrorIs(t, err, log.ErrLocked, path)
+	}
+	if runtime.GOOS != "windows" {
+		moved := filepath.Join(dir, "moved")
+		require.NoError(t, os.Rename(data, moved))
+		_, err := log.Open(moved, log.Options{})
+		require.ErrorIs(t, err, log.ErrLocked, "a directory that was renamed while it is open")
+		require.NoError(t, os.Rename(moved, data))
 	}
 	child := exec.Command(os.Args[0], "-test.run=^TestSecondWriter$")
 	child.Env = append(os.Environ(), "STRATA_SECOND_WRITER="+data)

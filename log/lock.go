@@ -22,7 +22,7 @@ const lockName = "LOCK"
 // does not exclude within a process, where it is keyed by how the path is spelled.
 var openDirs struct {
 	sync.Mutex
-	set map[openDir]struct{} // guarded by the mutex
+	set map[openDir]os.FileInfo // of the lock's file, nil on other file systems; guarded by the mutex
 }
 
 type openDir struct {
@@ -52,33 +52,40 @@ func lockDirectory(fs vfs.FS, dir string) (*directoryLock, error) {
 		return nil, fmt.Errorf("log: lock %s: %w", dir, err)
 	}
 	if openDirs.set == nil {
-		openDirs.set = map[openDir]struct{}{}
+		openDirs.set = map[openDir]os.FileInfo{}
 	}
-	openDirs.set[key] = struct{}{}
+	openDirs.set[key] = key.lockInfo()
 	return &directoryLock{dir: key, file: file}, nil
 }
 
-// openHere reports whether this process has the directory open for writing, under whatever path.
+// openHere reports whether this process has the directory open for writing, under whatever path, also
+// when it was renamed since.
 func openHere(key openDir) bool {
 	if _, ok := openDirs.set[key]; ok {
 		return true
 	}
-	if key.fs != osfs.Default {
+	info := key.lockInfo()
+	if info == nil {
 		return false
 	}
-	info, err := os.Stat(key.path)
-	if err != nil {
-		return false
-	}
-	for other := range openDirs.set {
-		if other.fs != key.fs {
-			continue
-		}
-		if o, err := os.Stat(other.path); err == nil && os.SameFile(info, o) {
+	for _, other := range openDirs.set {
+		if other != nil && os.SameFile(info, other) {
 			return true
 		}
 	}
 	return false
+}
+
+// lockInfo identifies the lock's file. While that is open no other file is taken for it.
+func (d openDir) lockInfo() os.FileInfo {
+	if d.fs != osfs.Default {
+		return nil
+	}
+	info, err := os.Stat(filepath.Join(d.path, lockName))
+	if err != nil {
+		return nil
+	}
+	return info
 }
 
 // release gives the directory up.
