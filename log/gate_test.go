@@ -2,6 +2,7 @@ package log_test
 
 import (
 	"fmt"
+	"runtime"
 	"strings"
 	"sync/atomic"
 	"syscall"
@@ -12,6 +13,7 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs/errorfs"
 	"github.com/stretchr/testify/require"
 
+	"github.com/stratalog/strata/fuzz/crashfs"
 	"github.com/stratalog/strata/internal/clock"
 	"github.com/stratalog/strata/log"
 )
@@ -91,4 +93,46 @@ func TestStateWithoutSpace(t *testing.T) {
 			require.NoError(t, l.Close())
 		})
 	}
+}
+
+// TestGateSyncsTheLogFirst has the state flushed while commits are only written, and looks at every
+// sync of a table: nothing of the log is unsynced by then.
+func TestGateSyncsTheLogFirst(t *testing.T) {
+	fs := crashfs.New(crashfs.Options{})
+	clk := clock.NewManual(time.Unix(1e9, 0))
+	var l *log.Log
+	var tables, ahead atomic.Int64
+	var written atomic.Uint64
+	fs.SetHook(func(op crashfs.Op) {
+		if op.After || !op.Kind.IsSync() || !strings.HasSuffix(op.Path, ".sst") {
+			return
+		}
+		tables.Add(1)
+		left := fs.Snapshot().Image(crashfs.Cut{})
+		ro, err := log.Open("data", log.Options{FS: left, ReadOnly: true, Logger: quiet})
+		if err != nil {
+			ahead.Add(1)
+			return
+		}
+		if ro.Position() < written.Load() {
+			ahead.Add(1)
+		}
+		_ = ro.Close()
+	})
+	l = open(t, fs, "data", log.Options{Clock: clk, SyncInterval: -1})
+	h, err := l.RegisterEngineView(ctx, "__strata.once")
+	require.NoError(t, err)
+	for i := range 20 {
+		r, err := once(l, fmt.Sprint(i), "v", log.Written)
+		require.NoError(t, err)
+		require.NoError(t, h.Wait(ctx, r.Position+1))
+		written.Store(r.Position + 1)
+		before := tables.Load()
+		for tables.Load() == before {
+			clk.Advance(time.Minute)
+			runtime.Gosched()
+		}
+	}
+	require.NoError(t, l.Close())
+	require.Zero(t, ahead.Load(), "tables were synced while the log was not")
 }

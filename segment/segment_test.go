@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"io"
+	"strings"
 	"testing"
 
 	"github.com/cespare/xxhash/v2"
@@ -418,4 +419,34 @@ func TestPrepared(t *testing.T) {
 	names, err := fs.List("log")
 	require.NoError(t, err)
 	require.Equal(t, []string{seg.Name().String()}, names)
+}
+
+// TestPaddingFlips flips every bit of the padding behind the batches of commits that were synced.
+func TestPaddingFlips(t *testing.T) {
+	flipped := 0
+	for size := range 16 {
+		f := born(t, vfs.NewMem())
+		from := f.at
+		frame := commitFrame(40, strings.Repeat("x", size))
+		h, err := record.ParseHead(frame[segment.FrameHeadBytes+segment.EntryHeadBytes:])
+		require.NoError(t, err)
+		used := segment.FrameHeadBytes + segment.EntryHeadBytes + h.Bytes()
+		f.commit(f.at, strings.Repeat("x", size))
+		to := f.at
+		f.endMark(segment.Closing)
+		whole := f.content()
+		for i := from + int64(used); i < to; i++ {
+			for bit := range 8 {
+				b := bytes.Clone(whole)
+				require.Zero(t, b[i])
+				b[i] ^= 1 << bit
+				_, err := reopened(t, b).Recover(nil)
+				var corrupt *segment.CorruptError
+				require.ErrorAs(t, err, &corrupt, "size %d: bit %d of byte %d", size, bit, i)
+				require.Equal(t, from, corrupt.Byte)
+				flipped++
+			}
+		}
+	}
+	require.Greater(t, flipped, 100)
 }

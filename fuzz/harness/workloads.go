@@ -17,7 +17,8 @@ func hasNewExt(path string) bool { return strings.HasSuffix(path, ".new") }
 // Workloads returns those by which the log itself is tested. Each has about forty calls.
 func Workloads() []Workload {
 	small := log.Options{SegmentBytes: 64 << 10, SyncInterval: -1}
-	timed := log.Options{SegmentBytes: 64 << 10}
+	// Rare enough for the log to come to rest before it is due, and often enough to be due at times.
+	timed := log.Options{SegmentBytes: 64 << 10, SyncInterval: 70 * time.Millisecond}
 	return []Workload{
 		{Name: "mixed", Options: small, Steps: mixed},
 		{Name: "rolls", Options: small, Steps: rolls},
