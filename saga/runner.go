@@ -1,0 +1,335 @@
+package saga
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"reflect"
+	"sync"
+	"time"
+
+	"github.com/stratalog/strata/log"
+)
+
+// Runner carries out the instances of some sagas. Its methods may be called concurrently. It ends with
+// the log.
+type Runner struct {
+	*Store
+	defs   map[string]map[int]*core // by name and version; immutable
+	latest map[string]*core         // immutable
+
+	mu     sync.Mutex
+	queue  []string        // keys of instances that may be ready; guarded by mu
+	more   bool            // there may be others in the view; guarded by mu
+	warned map[string]bool // versions without a definition that were told of; guarded by mu
+	wake   chan struct{}   // has something when queue or more have changed
+}
+
+// NewRunner returns a runner of the sagas that are defined. All that is wrong with the definitions is
+// returned. Several versions of one saga may be given.
+func NewRunner(l *log.Log, definitions ...Def) (*Runner, error) {
+	r := &Runner{
+		defs: map[string]map[int]*core{}, latest: map[string]*core{}, warned: map[string]bool{},
+		wake: make(chan struct{}, 1),
+	}
+	var errs []error
+	for _, d := range definitions {
+		c := d.core()
+		errs = append(errs, d.Validate())
+		if r.defs[c.name] == nil {
+			r.defs[c.name] = map[int]*core{}
+		}
+		if r.defs[c.name][c.version] != nil {
+			errs = append(errs, &DefinitionError{c.name, "", fmt.Sprintf("version %d is defined twice", c.version)})
+		}
+		r.defs[c.name][c.version] = c
+		if old := r.latest[c.name]; old == nil || old.version < c.version {
+			r.latest[c.name] = c
+		}
+	}
+	if len(definitions) == 0 {
+		errs = append(errs, &DefinitionError{"", "", "a runner needs one"})
+	}
+	if err := errors.Join(errs...); err != nil {
+		return nil, err
+	}
+	s, err := Open(context.Background(), l)
+	if err != nil {
+		return nil, err
+	}
+	r.Store = s
+	return r, nil
+}
+
+// Start begins an instance of the saga whose state is of state's type. One that there is already is left
+// as it is, so that Start may be repeated. The instance is durable when Start returns; it goes on when a
+// runner runs.
+func (r *Runner) Start(ctx context.Context, id string, state any) error {
+	cond, err := r.Starting(id, state)
+	if err != nil {
+		return err
+	}
+	c := r.e.l.NewCommit()
+	c.Require(cond)
+	_, err = c.Commit(ctx)
+	var fenced *FencedError
+	if errors.As(err, &fenced) {
+		return nil
+	}
+	return err
+}
+
+// Starting returns the condition by which a commit begins an instance, beside whatever else belongs to it.
+// When there is one of that id already, the commit gets a *FencedError.
+func (r *Runner) Starting(id string, state any) (log.Condition, error) {
+	c, err := r.ofState(state)
+	if err != nil {
+		return log.Condition{}, err
+	}
+	if err := check(c.name, id); err != nil {
+		return log.Condition{}, err
+	}
+	text, err := json.Marshal(state)
+	if err != nil {
+		return log.Condition{}, fmt.Errorf("saga: state: %w", err)
+	}
+	return at(instanceKey(c.name, id), 0, Event{Type: EventStarted, Definition: c.version, State: text, Waits: len(c.steps) == 0})
+}
+
+// ofState returns the definition whose state is of state's type.
+func (r *Runner) ofState(state any) (found *core, err error) {
+	t := reflect.TypeOf(state)
+	if t != nil && t.Kind() == reflect.Pointer {
+		t = t.Elem()
+	}
+	for _, c := range r.latest {
+		if c.state != t {
+			continue
+		}
+		if found != nil {
+			return nil, fmt.Errorf("%w: %q and %q both have a state of type %v", ErrUnknown, found.name, c.name, t)
+		}
+		found = c
+	}
+	if found == nil {
+		return nil, fmt.Errorf("%w with a state of type %v", ErrUnknown, t)
+	}
+	return found, nil
+}
+
+// RunOption changes how Run works.
+type RunOption func(*runOptions)
+
+type runOptions struct {
+	workers int
+	grace   time.Duration
+	observe func(Instance, []Event)
+}
+
+// Workers is how many instances are at work at once. It is 64 otherwise. Those that wait for a retry, a
+// timer or a signal are not in memory and do not count.
+func Workers(n int) RunOption { return func(o *runOptions) { o.workers = n } }
+
+// Grace is how long actions under way may take once Run is to end, before their contexts end. It is ten
+// seconds otherwise.
+func Grace(d time.Duration) RunOption { return func(o *runOptions) { o.grace = d } }
+
+// Observe makes Run call f behind each of its commits, with the instance as it then is and the events of
+// the commit. It is called concurrently, and holds up the instance.
+func Observe(f func(Instance, []Event)) RunOption { return func(o *runOptions) { o.observe = f } }
+
+// Run carries out what there is to do until ctx ends, which is no error: it then begins nothing new, waits
+// for actions under way, records their results and returns. It also returns when the log is closed or has
+// failed; instances go on where they are when Run is called again, in this process or another.
+func (r *Runner) Run(ctx context.Context, options ...RunOption) error {
+	o := runOptions{workers: 64, grace: 10 * time.Second}
+	for _, set := range options {
+		set(&o)
+	}
+	if o.workers < 1 || o.grace < 0 {
+		return fmt.Errorf("%w: %d workers, grace %v", ErrDefinition, o.workers, o.grace)
+	}
+	ctx, stop := context.WithCancelCause(ctx)
+	defer stop(nil)
+	if err := r.e.join(r, func() { stop(log.ErrClosed) }); err != nil {
+		return err
+	}
+	defer r.e.leave(r)
+	x := &running{r: r, o: o, ctx: ctx, stop: stop, slots: make(chan struct{}, o.workers)}
+	x.acting, x.hard = context.WithCancel(context.WithoutCancel(ctx))
+	defer x.hard()
+	r.rescan()
+	x.dispatch()
+	x.end()
+	if cause := context.Cause(ctx); cause != nil && !errors.Is(cause, context.Canceled) && !errors.Is(cause, context.DeadlineExceeded) {
+		return cause
+	}
+	return nil
+}
+
+// running is one call of Run.
+type running struct {
+	r      *Runner
+	o      runOptions
+	ctx    context.Context // ends when Run is to end
+	stop   context.CancelCauseFunc
+	acting context.Context // of the actions
+	hard   context.CancelFunc
+	slots  chan struct{}
+	wg     sync.WaitGroup
+}
+
+// dispatch gives instances to workers until ctx ends.
+func (x *running) dispatch() {
+	place := map[string][]byte{}
+	for x.ctx.Err() == nil {
+		key, scan := x.r.take()
+		switch {
+		case scan:
+			if err := x.r.scan(x.ctx, place); err != nil && x.ctx.Err() == nil {
+				x.stop(err)
+			}
+		case key == "":
+			select {
+			case <-x.ctx.Done():
+			case <-x.r.wake:
+			}
+		default:
+			select {
+			case <-x.ctx.Done():
+				return
+			case x.slots <- struct{}{}:
+			}
+			x.wg.Go(func() {
+				defer func() { <-x.slots }()
+				if err := x.carryOut([]byte(key)); err != nil {
+					x.stop(err)
+				}
+			})
+		}
+	}
+}
+
+// end waits for what is under way.
+func (x *running) end() {
+	done := make(chan struct{})
+	go func() {
+		x.wg.Wait()
+		close(done)
+	}()
+	grace := x.r.e.l.Options().Clock.NewTimer(x.o.grace)
+	defer grace.Stop()
+	select {
+	case <-done:
+	case <-x.r.e.ctx.Done():
+	case <-grace.C():
+	}
+	x.hard()
+	<-done
+}
+
+// maxQueue bounds how many instances that may be ready are remembered; the view knows the others.
+const maxQueue = 1024
+
+// enqueue notes that an instance may be ready. It is called with engine.mu held.
+func (r *Runner) enqueue(key string) {
+	saga, _, _ := bytes.Cut([]byte(key), []byte{0})
+	if r.defs[string(saga)] == nil {
+		return
+	}
+	r.mu.Lock()
+	if len(r.queue) < maxQueue {
+		r.queue = append(r.queue, key)
+	} else {
+		r.more = true
+	}
+	r.mu.Unlock()
+	r.rouse()
+}
+
+func (r *Runner) rouse() {
+	select {
+	case r.wake <- struct{}{}:
+	default:
+	}
+}
+
+func (r *Runner) rescan() {
+	r.mu.Lock()
+	r.more = true
+	r.mu.Unlock()
+	r.rouse()
+}
+
+// take returns an instance that may be ready, or whether the view is to be asked for some.
+func (r *Runner) take() (key string, scan bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if len(r.queue) > 0 {
+		key = r.queue[0]
+		r.queue[0] = ""
+		r.queue = r.queue[1:]
+		return key, false
+	}
+	scan, r.more = r.more, false
+	return "", scan
+}
+
+// scan puts ready instances into the queue, from place on, which it moves.
+func (r *Runner) scan(ctx context.Context, place map[string][]byte) error {
+	for name := range r.latest {
+		from := prefixed('r', instanceKey(name, ""))
+		to := bytes.Clone(from)
+		to[len(to)-1] = 1
+		begun := place[name] == nil
+		if !begun {
+			from = place[name]
+		}
+		delete(place, name)
+		var keys []string
+		for kv, err := range r.e.h.Scan(ctx, from, to) {
+			if err != nil {
+				return err
+			}
+			if len(keys) == maxQueue/2 {
+				place[name] = bytes.Clone(kv.Key)
+				break
+			}
+			if key := string(kv.Key[1:]); !r.e.claimed(key) && r.knows(key) {
+				keys = append(keys, key)
+			}
+		}
+		r.mu.Lock()
+		r.queue = append(r.queue, keys...)
+		// What became ready before the place while it moved is found by going round once more.
+		r.more = r.more || place[name] != nil || !begun
+		r.mu.Unlock()
+	}
+	return nil
+}
+
+// knows reports whether an instance was not found to be of a version without a definition.
+func (r *Runner) knows(key string) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return !r.warned[key]
+}
+
+// definition returns the one that an instance began with, or nil.
+func (r *Runner) definition(in *Instance) *core {
+	c := r.defs[in.Saga][in.Definition]
+	if c != nil {
+		return c
+	}
+	key := string(instanceKey(in.Saga, in.ID))
+	r.mu.Lock()
+	first := len(r.warned) == 0
+	r.warned[key] = true
+	r.mu.Unlock()
+	if first {
+		r.e.l.Options().Logger.Warn("instances wait for a definition of their version", "saga", in.Saga, "definition", in.Definition, "id", in.ID)
+	}
+	return nil
+}
