@@ -154,7 +154,13 @@ func (l *Log) Now() time.Time {
 // Position returns the position behind the last record that readers see.
 func (l *Log) Position() uint64 { return l.syncedPosition.Load() }
 
-// usable returns why the log takes no commits. mu is held.
+// usable returns why the log takes no commits.
+func (l *Log) usable() error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.usableLocked()
+}
+
 func (l *Log) usableLocked() error {
 	switch {
 	case l.failed != nil:

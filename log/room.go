@@ -118,6 +118,10 @@ func (l *Log) moreRoomLocked(n int64) error {
 	case full:
 		l.takePen()
 		defer l.passPen()
+		// Close may have had the pen meanwhile, and then nothing is written any more.
+		if err := l.usable(); err != nil {
+			return err
+		}
 		if err := l.writePending(); err != nil {
 			return err
 		}
