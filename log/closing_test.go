@@ -60,3 +60,27 @@ func TestNoSegmentBehindClose(t *testing.T) {
 	require.Len(t, listing.Segments, 1)
 	require.Empty(t, listing.New)
 }
+
+// TestCloseBehindAnIdleMark closes a log that has come to rest. It ends in a closing mark all the same, so
+// that the next opening knows of a clean end; and a second opening and closing adds nothing.
+func TestCloseBehindAnIdleMark(t *testing.T) {
+	fs := vfs.NewMem()
+	l, tp := openForClosing(t, fs, Options{})
+	_, err := tp.Append(context.Background(), Record{Value: []byte("a")})
+	require.NoError(t, err)
+	l.markIdle()
+	require.True(t, l.ink.marked)
+	require.NoError(t, l.Close())
+	path := fs.PathJoin("data", "log", segment.Name{}.String())
+	before, err := fs.Stat(path)
+	require.NoError(t, err)
+
+	var recovered []RecoveredInfo
+	o := Options{Events: Events{Recovered: func(i RecoveredInfo) { recovered = append(recovered, i) }}}
+	l, _ = openForClosing(t, fs, o)
+	require.Empty(t, recovered)
+	require.NoError(t, l.Close())
+	after, err := fs.Stat(path)
+	require.NoError(t, err)
+	require.Equal(t, before.Size(), after.Size())
+}

@@ -133,8 +133,9 @@ type tail struct {
 // ink is what the holder of the pen has with it.
 type ink struct {
 	index indexer // of the active segment
-	// marked says that the last frame is an end mark, or that there is none yet.
-	marked bool
+	// marked says that the last frame is an end mark, or that there is none yet; idle, where marked is
+	// set, that it is an idle mark.
+	marked, idle bool
 }
 
 // Dir returns the canonical path of the log's directory.

@@ -485,7 +485,7 @@ func (l *Log) close() error {
 			err = l.fail(err, nil)
 		}
 	}
-	if err == nil && (!l.ink.marked || l.bare()) {
+	if err == nil && (!l.ink.marked || l.ink.idle || l.bare()) {
 		l.mark(segment.Closing)
 		if err = l.syncWritten(); err != nil {
 			err = l.fail(err, nil)

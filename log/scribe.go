@@ -194,7 +194,7 @@ func (l *Log) mark(kind segment.Kind) bool {
 		_ = l.fail(err, nil)
 		return true
 	}
-	l.ink.marked = true
+	l.ink.marked, l.ink.idle = true, kind == segment.Idle
 	l.publishWritten(place{position: m.Position, part: part, byte: at + segment.FrameHeadBytes})
 	return true
 }
