@@ -190,9 +190,8 @@ func (c *Commit) addCarried() error {
 // errMixed is returned for a commit of which a part is there already, and a part is not.
 var errMixed = errors.New("log: some batches of the commit are duplicates, and some are not")
 
-// verdictLocked decides on c's conditions. What the answer rests on may not be durable yet: see rest.
-func (l *Log) verdictLocked(c *Commit) (*Result, error) {
-	c.rests = 0
+// checkOffsetsLocked answers those of c's conditions that the log itself answers.
+func (l *Log) checkOffsetsLocked(c *Commit) error {
 	for i := range c.conditions {
 		if c.conditions[i].View != "" {
 			continue
@@ -201,11 +200,20 @@ func (l *Log) verdictLocked(c *Commit) (*Result, error) {
 			if p != nil && p.next > p.synced.Load() {
 				c.rests = l.position
 			}
-			return nil, err
+			return err
 		}
 	}
+	return nil
+}
+
+// verdictLocked decides on c's conditions. What the answer rests on may not be durable yet: see rest.
+// That the commit is there already comes before what its other conditions say: they were met when it
+// happened, and that it happened may be what has made an end of them.
+func (l *Log) verdictLocked(c *Commit) (*Result, error) {
+	c.rests = 0
+	refused := l.checkOffsetsLocked(c)
 	if len(c.answers) == 0 {
-		return nil, nil
+		return nil, refused
 	}
 	var dup *Result
 	bound, bounded := 0, 0
@@ -225,7 +233,10 @@ func (l *Log) verdictLocked(c *Commit) (*Result, error) {
 			c.rests = max(c.rests, rests)
 		}
 		if err != nil {
-			return nil, err
+			if refused == nil {
+				refused = err
+			}
+			continue
 		}
 		if a.piece > 0 {
 			bound++
@@ -250,6 +261,9 @@ func (l *Log) verdictLocked(c *Commit) (*Result, error) {
 		} else {
 			dup.batches = append(dup.Batches(), l.duplicate(d).AppendedBatch)
 		}
+	}
+	if refused != nil {
+		return nil, refused
 	}
 	if bounded > 0 && bounded < bound {
 		return nil, errMixed

@@ -8,9 +8,10 @@ import (
 // Once makes a commit happen at most once: the first commit with this key happens, and every later
 // one, also in another process and after a crash, is not written and returns the Result of the first,
 // with Duplicate set and a nil error. So a caller that does not know what became of a commit repeats
-// it under the same key. The key stands for the whole commit, whose content is not compared; what
-// Result.Record says of a duplicate rests on the same records being appended in the same order. Of
-// batches whose topic was deleted since, a duplicate's Result has a handle without a name.
+// it under the same key; that it is there already comes before what its other conditions would say by
+// then. The key stands for the whole commit, whose content is not compared; what Result.Record says of a
+// duplicate rests on the same records being appended in the same order. Of batches whose topic was
+// deleted since, a duplicate's Result has a handle without a name.
 //
 // Keys are kept for ever. A record of the engine's topic "__strata.once" carries the key, within the
 // same commit.

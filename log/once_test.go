@@ -183,3 +183,37 @@ func TestFault_S23_RetryAfterUnknownOutcome(t *testing.T) {
 	require.Len(t, values(t, l, "a"), 52)
 	require.NoError(t, l.Close())
 }
+
+// TestOnceComesFirst repeats a commit whose other condition does not hold any more, because of the commit
+// itself, with Once in front of it and behind.
+func TestOnceComesFirst(t *testing.T) {
+	l := open(t, vfs.NewMem(), "data", log.Options{})
+	tp, err := l.CreateTopic(ctx, "a", log.TopicOptions{})
+	require.NoError(t, err)
+	p := tp.Partition(0)
+	for i, onceLast := range []bool{false, true} {
+		expected := p.Next()
+		commit := func(key string) (log.Result, error) {
+			c := l.NewCommit()
+			c.AppendTo(p, log.Record{Value: []byte("v")})
+			conditions := []log.Condition{log.Once(key), log.ExpectOffset(p, expected)}
+			if onceLast {
+				slices.Reverse(conditions)
+			}
+			c.Require(conditions...)
+			return c.Commit(ctx)
+		}
+		key := fmt.Sprint("key", i)
+		first, err := commit(key)
+		require.NoError(t, err)
+		require.False(t, first.Duplicate)
+		again, err := commit(key)
+		require.NoError(t, err)
+		require.True(t, again.Duplicate)
+		require.Equal(t, first.Offset, again.Offset)
+		_, err = commit("another" + key)
+		require.ErrorIs(t, err, log.ErrOffset)
+	}
+	require.Equal(t, int64(2), p.Next())
+	require.NoError(t, l.Close())
+}
