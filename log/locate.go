@@ -164,7 +164,8 @@ func (l *Log) offsetAtPosition(p *Partition, position uint64) (int64, error) {
 	return offset, nil
 }
 
-// offsetInBatch returns the offset of the first record from offset on that is accepted.
+// offsetInBatch returns the offset of the first record from offset on that is accepted, or offset itself
+// where a record that may be that one is damaged: who reads from there is told, and shown what is behind.
 func (l *Log) offsetInBatch(p *Partition, offset int64, accept func(*Record) bool) (int64, error) {
 	c := cursor{l: l, unsynced: true}
 	if _, err := c.startAt(p, AtOffset(offset)); err != nil {
@@ -176,6 +177,8 @@ func (l *Log) offsetInBatch(p *Partition, offset int64, accept func(*Record) boo
 		switch err := w.next(&r); {
 		case isEOF(err):
 			return math.MaxInt64, nil
+		case errors.Is(err, ErrCorrupt), errors.Is(err, ErrLost):
+			return offset, nil
 		case err != nil:
 			return 0, err
 		case accept(&r):

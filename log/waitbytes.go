@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+
+	"github.com/stratalog/strata/index"
 )
 
 // PartitionOffset is a place in a partition.
@@ -74,24 +76,36 @@ func (b *byteCount) more(l *Log, enough int64) (int64, error) {
 		return 0, err
 	}
 	total := int64(0)
-	for ; i < len(ps); i++ {
-		idx, err := l.index(ps, i)
+	for ; i < len(ps) && total < enough; i++ {
+		n, err := b.inSegment(l, ps, i, end, enough-total)
+		if total += n; errors.Is(err, index.ErrCorrupt) {
+			ps[i].forgetIndex()
+			n, err = b.inSegment(l, ps, i, end, enough-total) // goes on behind what was counted
+			total += n
+		}
 		if err != nil {
 			return total, err
 		}
-		for c := idx.Scan(b.p.number, b.next); ; {
-			e, ok, err := c.Next()
-			if err != nil {
-				return total, err
-			}
-			if !ok || e.Offset >= end {
-				break
-			}
-			b.next = e.End()
-			if total += int64(e.Bytes); total >= enough {
-				return total, nil
-			}
+	}
+	return total, nil
+}
+
+// inSegment counts the batches below end of the segment at i, up to enough bytes.
+func (b *byteCount) inSegment(l *Log, ps parts, i int, end, enough int64) (total int64, err error) {
+	idx, err := l.index(ps, i)
+	if err != nil {
+		return 0, err
+	}
+	for c := idx.Scan(b.p.number, b.next); total < enough; {
+		e, ok, err := c.Next()
+		if err != nil {
+			return total, err
 		}
+		if !ok || e.Offset >= end {
+			break
+		}
+		b.next = e.End()
+		total += int64(e.Bytes)
 	}
 	return total, nil
 }
