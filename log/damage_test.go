@@ -2,6 +2,7 @@ package log_test
 
 import (
 	"errors"
+	"os"
 	"testing"
 	"time"
 
@@ -94,4 +95,45 @@ func TestWaitBytesPastADamagedIndex(t *testing.T) {
 		require.Equal(t, want, count(), "byte %d of %d", at, size)
 		put(t, fs, idx, before)
 	}
+}
+
+// TestIndexIsMadeAgain removes and damages the index of a sealed segment. Reading by a log that is open for
+// writing puts back the same file, but not where the segment itself is damaged.
+func TestIndexIsMadeAgain(t *testing.T) {
+	fs := vfs.NewMem()
+	segs := manySegments(t, fs)
+	path := "data/log/" + segs[1][:len(segs[1])-len(".seg")] + ".idx"
+	want := get(t, fs, path)
+	rebuilt := 0
+	read := func() (records int) {
+		l := open(t, fs, "data", log.Options{
+			Logger: quiet, Events: log.Events{IndexRebuilt: func(log.SegmentInfo) { rebuilt++ }},
+		})
+		defer func() { require.NoError(t, l.Close()) }()
+		tp, err := l.Topic("events")
+		require.NoError(t, err)
+		for _, err := range tp.Partition(0).Read(log.Oldest) {
+			if err == nil {
+				records++
+			}
+		}
+		return records
+	}
+	for i, damage := range []func(){
+		func() { require.NoError(t, fs.Remove(path)) },
+		func() { flip(t, fs, path, int64(len(want)-1)) },
+		func() { put(t, fs, path, nil) },
+	} {
+		damage()
+		require.Equal(t, 60, read())
+		require.Equal(t, i+1, rebuilt)
+		require.Equal(t, want, get(t, fs, path))
+		require.Equal(t, 60, read())
+		require.Equal(t, i+1, rebuilt, "it is used")
+	}
+	require.NoError(t, fs.Remove(path))
+	flip(t, fs, "data/log/"+segs[1], 30_000)
+	require.Equal(t, 59, read())
+	_, err := fs.Stat(path)
+	require.ErrorIs(t, err, os.ErrNotExist)
 }

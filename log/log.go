@@ -106,9 +106,11 @@ type Log struct {
 	preparer preparer
 	watcher  watcher // of a log that was opened read-only
 	closing  sync.Once
-	sealer   sync.WaitGroup // writers of indexes of sealed segments
-	count    counters
-	waiters  sync.Pool // of *waiter whose commits are decided
+	// sealer counts the writers of indexes of sealed segments. Added to by the holder of the pen, or
+	// under mu while the log is not closed.
+	sealer  sync.WaitGroup
+	count   counters
+	waiters sync.Pool // of *waiter whose commits are decided
 }
 
 // place is an end of the log: the position behind it, and the byte behind its last frame.

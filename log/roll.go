@@ -146,7 +146,7 @@ func (l *Log) seal(old tail, end int64, position uint64) {
 	}()
 }
 
-// writeIndex writes the index of a sealed segment. Failing costs time later, and nothing else.
+// writeIndex writes the index of a sealed segment, which is in memory. Failing costs time later, and nothing else.
 func (l *Log) writeIndex(p *part, end int64, position uint64) {
 	m := p.memory.Load()
 	path := l.fs.PathJoin(l.logDir, p.name.Index())
@@ -162,7 +162,7 @@ func (l *Log) writeIndex(p *part, end int64, position uint64) {
 		return
 	}
 	p.mu.Lock()
-	p.idx = idx
+	p.idx, p.idxGone = idx, false
 	p.mu.Unlock()
 	p.memory.Store(nil)
 }

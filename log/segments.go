@@ -32,6 +32,8 @@ type part struct {
 	seg     *segment.Segment // opened when first used; guarded by mu
 	idx     *index.File      // guarded by mu
 	idxGone bool             // there is no usable index file; guarded by mu
+	// idxNewer says that there is one, of a format that this build does not know. Guarded by mu.
+	idxNewer bool
 	// end of a sealed segment, once it is known. Guarded by mu.
 	end      segment.End
 	endKnown bool
@@ -172,7 +174,8 @@ func (p *part) setEnd(e segment.End) {
 }
 
 // index returns what finds batches in the segment at i: memory, file, or, when neither is there, an
-// index made by reading the segment, which is then kept.
+// index made by reading the segment, which is then kept, and written to a file behind the back of who
+// asked.
 func (l *Log) index(ps parts, i int) (index.Reader, error) {
 	p := ps[i]
 	if m := p.memory.Load(); m != nil {
@@ -188,32 +191,56 @@ func (l *Log) index(ps parts, i int) (index.Reader, error) {
 	if err != nil {
 		return nil, err
 	}
+	r, made, err := p.openIndex(end, position)
+	if made {
+		l.saveIndex(p, end, position)
+	}
+	return r, err
+}
+
+// openIndex returns the index of a sealed segment that is in a file, or makes it again. made says that
+// it was made again and is all that there is to know of the segment.
+func (p *part) openIndex(end int64, position uint64) (r index.Reader, made bool, err error) {
+	l := p.l
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	if m := p.memory.Load(); m != nil {
+		return m, false, nil // of another caller, who came first
+	}
 	if p.idx != nil {
-		return p.idx, nil
+		return p.idx, false, nil
 	}
 	if !p.idxGone {
 		idx, err := index.Open(l.files, l.fs.PathJoin(l.logDir, p.name.Index()), p.indexID(end, position))
 		if err == nil {
 			p.idx = idx
-			return idx, nil
+			return idx, false, nil
 		}
 		if !isNotExist(err) && !errors.Is(err, index.ErrCorrupt) && !errors.Is(err, index.ErrMismatch) && !errors.Is(err, index.ErrFormat) {
-			return nil, err
+			return nil, false, err
 		}
-		p.idxGone = true
+		p.idxGone, p.idxNewer = true, errors.Is(err, index.ErrFormat)
 	}
 	m, err := p.rebuildLocked(end)
 	if err != nil {
-		return nil, err
+		return nil, false, err
 	}
 	p.memory.Store(m)
 	l.o.Logger.Warn("index was missing or damaged and was made again", "segment", p.name.String())
 	if l.o.Events.IndexRebuilt != nil {
 		l.o.Events.IndexRebuilt(SegmentInfo{File: p.name.String(), Position: p.name.Position, Bytes: end})
 	}
-	return m, nil
+	// In a file, an index that leaves something out would hide from later readers that it is missing.
+	return m, p.damage == nil && p.doubt == nil && !p.idxNewer, nil
+}
+
+// saveIndex writes an index that was made again, so that the next process finds it.
+func (l *Log) saveIndex(p *part, end int64, position uint64) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.usableLocked() == nil {
+		l.sealer.Go(func() { l.writeIndex(p, end, position) })
+	}
 }
 
 // forgetIndex gives up an index file that turned out to be damaged, so that the next to ask gets an
