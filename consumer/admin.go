@@ -59,7 +59,7 @@ func (g *group) reset(ctx context.Context, to Target, topics []string) error {
 	if err != nil {
 		return err
 	}
-	partitions, err := g.resettable(ctx, &state, topics)
+	partitions, byName, err := g.resettable(ctx, &state, topics)
 	if err != nil {
 		return err
 	}
@@ -100,38 +100,37 @@ func (g *group) reset(ctx context.Context, to Target, topics []string) error {
 		return err
 	}
 	for _, m := range g.all() {
-		if err := m.assign(&next, moved, begins); err != nil {
-			return err
-		}
+		m.assign(&next, moved, begins, byName)
 	}
 	return nil
 }
 
-// resettable returns the partitions that a reset is about.
-func (g *group) resettable(ctx context.Context, state *State, topics []string) (map[TopicPartition]*log.Partition, error) {
+// resettable returns the partitions that a reset is about, and their topics.
+func (g *group) resettable(ctx context.Context, state *State, topics []string) (map[TopicPartition]*log.Partition, map[string]*log.Topic, error) {
 	if len(topics) == 0 {
 		list, err := g.store.Offsets(ctx, g.name)
 		if err != nil {
-			return nil, err
+			return nil, nil, err
 		}
 		for _, c := range list {
 			topics = append(topics, c.Topic)
 		}
 		if len(topics) == 0 && state.Generation == 0 {
-			return nil, &GroupError{Group: g.name}
+			return nil, nil, &GroupError{Group: g.name}
 		}
 	}
-	partitions := map[TopicPartition]*log.Partition{}
+	partitions, byName := map[TopicPartition]*log.Partition{}, map[string]*log.Topic{}
 	for _, name := range topics {
 		t, err := g.l.Topic(name)
 		if err != nil {
-			return nil, err
+			return nil, nil, err
 		}
+		byName[name] = t
 		for i := range t.Partitions() {
 			partitions[TopicPartition{name, int32(i)}] = t.Partition(int32(i))
 		}
 	}
-	return partitions, nil
+	return partitions, byName, nil
 }
 
 // Fork makes a new group that begins where another one is. An existing group of that name is ErrStale.

@@ -8,6 +8,8 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/stratalog/strata/log"
 )
 
 // parse reads "C0: t0p0 t1p1; C1: t0p1".
@@ -58,19 +60,28 @@ func TestAssignors(t *testing.T) {
 			for id, topics := range tc.members {
 				s = s.Join(id, topics)
 			}
-			s = s.Assign(tc.partitions, 7)
+			s = s.Assign(infos(tc.partitions), 7)
 			require.Equal(t, uint32(1), s.Generation)
 			require.Equal(t, parse(t, tc.want), owns(s))
 			if tc.leaves == "" {
 				return
 			}
 			before := s
-			s = s.Leave(tc.leaves).Assign(tc.partitions, 8)
+			s = s.Leave(tc.leaves).Assign(infos(tc.partitions), 8)
 			require.Equal(t, uint32(2), s.Generation)
 			require.Equal(t, parse(t, tc.then), owns(s))
 			require.Equal(t, parse(t, tc.want), owns(before), "the state before is as it was")
 		})
 	}
+}
+
+// infos returns topics with so many partitions.
+func infos(partitions map[string]int) []log.TopicInfo {
+	var list []log.TopicInfo
+	for name, n := range partitions {
+		list = append(list, log.TopicInfo{Name: name, Partitions: n})
+	}
+	return list
 }
 
 func owns(s State) map[string][]TopicPartition {
@@ -109,7 +120,7 @@ func TestAssignorProperties(t *testing.T) {
 				continue
 			}
 			before := s
-			s = s.Assign(partitions, 0)
+			s = s.Assign(infos(partitions), 0)
 			checkAssignment(t, &s, partitions, seed)
 			if s.Assignor <= Sticky && same {
 				least, most := 1<<30, 0
@@ -118,7 +129,7 @@ func TestAssignorProperties(t *testing.T) {
 				}
 				require.LessOrEqual(t, most, least+1, "seed %d", seed)
 			}
-			again := s.Assign(partitions, 0)
+			again := s.Assign(infos(partitions), 0)
 			if s.Assignor <= Sticky {
 				require.Empty(t, s.moved(&again), "seed %d: nothing has changed, and partitions move", seed)
 			}

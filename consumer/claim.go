@@ -51,6 +51,15 @@ func (c *claim) deliver(offset int64, most int) bool {
 	return true
 }
 
+// skip notes that there is nothing to deliver in front of offset to.
+func (c *claim) skip(to int64) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if !c.lost && !c.revoked {
+		c.next = max(c.next, to)
+	}
+}
+
 // back notes that the body of the loop is over. With finished set its record is finished.
 func (c *claim) back(offset int64, finished bool) {
 	c.mu.Lock()

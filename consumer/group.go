@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"maps"
 	"slices"
 	"strconv"
 	"sync"
@@ -102,20 +103,22 @@ func (g *group) all() []*Member {
 	return ms
 }
 
-// partitions returns how many partitions each topic has that a member wants.
-func (g *group) partitions(s *State) map[string]int {
-	n := map[string]int{}
+// topics returns the topics that a member wants, as far as there are such.
+func (g *group) topics(s *State) (map[string]*log.Topic, []log.TopicInfo) {
+	byName := map[string]*log.Topic{}
+	var infos []log.TopicInfo
 	for _, m := range s.Members {
 		for _, name := range m.Topics {
-			if _, known := n[name]; known {
+			if byName[name] != nil {
 				continue
 			}
 			if t, err := g.l.Topic(name); err == nil {
-				n[name] = t.Partitions()
+				byName[name] = t
+				infos = append(infos, t.Info())
 			}
 		}
 	}
-	return n
+	return byName, infos
 }
 
 // rebalance changes the members and shares the partitions out: those that move are drained, then the
@@ -125,14 +128,20 @@ func (g *group) rebalance(ctx context.Context, change func(State) State) error {
 	if err != nil {
 		return err
 	}
-	// Who is not here has died with an earlier process.
+	// Who is not here has died with an earlier process, also one whose id a member has who is only joining.
 	before := state.Generation
 	here := state
 	g.mu.Lock()
-	here.Members = slices.DeleteFunc(slices.Clone(state.Members), func(m MemberState) bool { return g.members[m.ID] == nil })
+	here.Members = slices.DeleteFunc(slices.Clone(state.Members), func(s MemberState) bool {
+		m := g.members[s.ID]
+		return m == nil || !m.joined
+	})
 	g.mu.Unlock()
 	next := change(here)
-	next = next.Assign(g.partitions(&next), g.l.Now().UnixMilli())
+	// One look at the topics for all of it: they may be deleted and created meanwhile, which the watch
+	// tells of afterwards.
+	topics, infos := g.topics(&next)
+	next = next.Assign(infos, g.l.Now().UnixMilli())
 	moved := here.moved(&next)
 	if len(moved) == 0 && sameMembers(&state, &next) {
 		return nil
@@ -148,10 +157,7 @@ func (g *group) rebalance(ctx context.Context, change func(State) State) error {
 	begins := map[TopicPartition]int64{}
 	owners := next.owners()
 	for _, tp := range moved {
-		t, err := g.l.Topic(tp.Topic)
-		if err != nil {
-			return err
-		}
+		t := topics[tp.Topic]
 		o := Offset{Generation: next.Generation, Offset: -1, LeaderEpoch: -1, Time: next.Time}
 		have, ok, err := g.store.Fetch(ctx, g.name, t.Partition(tp.Partition))
 		if err != nil {
@@ -170,16 +176,14 @@ func (g *group) rebalance(ctx context.Context, change func(State) State) error {
 		return err
 	}
 	for _, m := range g.all() {
-		if err := m.assign(&next, moved, begins); err != nil {
-			return err
-		}
+		m.assign(&next, moved, begins, topics)
 	}
 	return nil
 }
 
 // sameMembers reports whether a rebalance would change nothing that is not known already.
 func sameMembers(a, b *State) bool {
-	return a.Assignor == b.Assignor && slices.EqualFunc(a.Members, b.Members, func(x, y MemberState) bool {
+	return a.Assignor == b.Assignor && maps.Equal(a.Topics, b.Topics) && slices.EqualFunc(a.Members, b.Members, func(x, y MemberState) bool {
 		return x.ID == y.ID && slices.Equal(x.Topics, y.Topics) && slices.Equal(x.Owns, y.Owns)
 	})
 }
@@ -214,7 +218,7 @@ func resolve(p *log.Partition, s log.Start) (int64, error) {
 
 // drain has the owners of partitions that move give them up, each by itself.
 func (g *group) drain(here, next *State) {
-	owners := next.owners()
+	before, after := here.owners(), next.owners()
 	var wg sync.WaitGroup
 	for _, m := range g.all() {
 		was := here.Member(m.id)
@@ -223,7 +227,7 @@ func (g *group) drain(here, next *State) {
 		}
 		var lost []TopicPartition
 		for _, tp := range was.Owns {
-			if owners[tp] != m.id {
+			if !here.stays(next, tp, before, after) {
 				lost = append(lost, tp)
 			}
 		}
@@ -257,6 +261,7 @@ func (g *group) join(ctx context.Context, m *Member) error {
 		g.mu.Unlock()
 		return err
 	}
+	m.joined = true
 	if g.watching == nil {
 		watch, cancel := context.WithCancel(context.Background())
 		g.watching, g.watched = cancel, make(chan struct{})

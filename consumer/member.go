@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"math"
 	"slices"
 	"strconv"
 	"sync"
@@ -20,6 +21,8 @@ type Member struct {
 	g  *group
 	id string
 	o  Options
+	// joined says that the group's state has this very member. Guarded by group.turn.
+	joined bool
 
 	mu     sync.Mutex
 	claims map[TopicPartition]*claim // guarded by mu
@@ -109,8 +112,8 @@ func (m *Member) claim(tp TopicPartition) *claim {
 	return m.claims[tp]
 }
 
-// assign gives the member what it owns in s. moved are the partitions that have a new owner.
-func (m *Member) assign(s *State, moved []TopicPartition, begins map[TopicPartition]int64) error {
+// assign gives the member what it owns in s. moved are the partitions that have a new owner, of topics.
+func (m *Member) assign(s *State, moved []TopicPartition, begins map[TopicPartition]int64, topics map[string]*log.Topic) {
 	me := s.Member(m.id)
 	m.mu.Lock()
 	var got []TopicPartition
@@ -124,13 +127,8 @@ func (m *Member) assign(s *State, moved []TopicPartition, begins map[TopicPartit
 			if _, isNew := slices.BinarySearchFunc(moved, tp, TopicPartition.compare); !isNew {
 				continue
 			}
-			t, err := m.g.l.Topic(tp.Topic)
-			if err != nil {
-				m.mu.Unlock()
-				return err
-			}
 			at := begins[tp]
-			m.claims[tp] = &claim{tp: tp, p: t.Partition(tp.Partition), generation: s.Generation, next: at, committed: at}
+			m.claims[tp] = &claim{tp: tp, p: topics[tp.Topic].Partition(tp.Partition), generation: s.Generation, next: at, committed: at}
 			got = append(got, tp)
 		}
 	}
@@ -144,7 +142,6 @@ func (m *Member) assign(s *State, moved []TopicPartition, begins map[TopicPartit
 		m.o.OnAssigned(got)
 	}
 	m.rouse()
-	return nil
 }
 
 // rouse ends the wait of Records.
@@ -188,8 +185,10 @@ func (m *Member) giveUp(lost []TopicPartition) {
 	if m.o.OnRevoked != nil {
 		m.o.OnRevoked(lost)
 	}
-	if err := m.commit(context.Background(), claims, log.Written); err != nil && !errors.Is(err, log.ErrClosed) {
-		m.g.l.Options().Logger.Warn("offsets not committed, their records will come again", "group", m.g.name, "error", err.Error())
+	if m.o.Committing != CommitExplicit {
+		if err := m.commit(context.Background(), claims, log.Written); err != nil && !errors.Is(err, log.ErrClosed) {
+			m.g.l.Options().Logger.Warn("offsets not committed, their records will come again", "group", m.g.name, "error", err.Error())
+		}
 	}
 	for _, c := range claims {
 		c.lose()
@@ -203,6 +202,30 @@ func (m *Member) giveUp(lost []TopicPartition) {
 // Key, Value and Headers are valid only inside the loop body. A *CorruptError or *LostError of the log is
 // passed on, and the loop may go on behind it; any other error ends it.
 func (m *Member) Records(ctx context.Context) iter.Seq2[log.Record, error] {
+	return m.records(ctx, func(*claim) int64 { return math.MaxInt64 }, true)
+}
+
+// Available is Records up to the end that each partition had when it was called, or when the member got the
+// partition. It waits for nothing: what cannot be delivered because too many records are unfinished, or
+// the partition is paused, is left.
+func (m *Member) Available(ctx context.Context) iter.Seq2[log.Record, error] {
+	ends := map[*claim]int64{}
+	end := func(c *claim) int64 {
+		at, known := ends[c]
+		if !known {
+			at = c.p.Next()
+			ends[c] = at
+		}
+		return at
+	}
+	for _, c := range m.current() {
+		end(c)
+	}
+	return m.records(ctx, end, false)
+}
+
+// records yields the records in front of the end of each partition.
+func (m *Member) records(ctx context.Context, end func(*claim) int64, wait bool) iter.Seq2[log.Record, error] {
 	return func(yield func(log.Record, error) bool) {
 		if m.reading.Swap(true) {
 			yield(log.Record{}, fmt.Errorf("%w: two loops over the records of a member", ErrOptions))
@@ -218,13 +241,17 @@ func (m *Member) Records(ctx context.Context) iter.Seq2[log.Record, error] {
 			delivered := false
 			for i := range list {
 				c := list[(first+i)%len(list)]
-				some, goOn := m.deliver(ctx, c, len(list) > 1, yield)
+				some, goOn := m.deliver(ctx, c, end(c), len(list) > 1, yield)
 				if !goOn {
 					return
 				}
 				delivered = delivered || some
 			}
-			if !delivered {
+			switch {
+			case delivered:
+			case !wait:
+				return
+			default:
 				if err := m.wait(ctx, list); err != nil {
 					yield(log.Record{}, err)
 					return
@@ -246,13 +273,15 @@ func (m *Member) usable(ctx context.Context) error {
 // turnRecords is how many records of a partition come before those of the next one.
 const turnRecords = 4096
 
-// deliver hands the records of c out that there are, or some of them when others want their turn.
-func (m *Member) deliver(ctx context.Context, c *claim, others bool, yield func(log.Record, error) bool) (some, goOn bool) {
+// deliver hands the records of c out that there are in front of end, or some of them when others want
+// their turn.
+func (m *Member) deliver(ctx context.Context, c *claim, end int64, others bool, yield func(log.Record, error) bool) (some, goOn bool) {
+	end = min(end, c.p.Next())
 	from, ok := c.wanted(m.o.MaxUnfinished)
-	if !ok || from >= c.p.Next() {
+	if !ok || from >= end {
 		return false, true
 	}
-	n := 0
+	n, gaps := 0, false
 	for r, err := range c.p.Read(log.AtOffset(from)) {
 		if err != nil {
 			if errors.Is(err, log.ErrNoTopic) {
@@ -263,10 +292,13 @@ func (m *Member) deliver(ctx context.Context, c *claim, others bool, yield func(
 				return some, false
 			}
 			if errors.Is(err, log.ErrLost) || errors.Is(err, log.ErrCorrupt) {
-				some = true
+				gaps, some = true, true
 				continue
 			}
 			return some, false
+		}
+		if r.Offset >= end {
+			break
 		}
 		if !c.deliver(r.Offset, m.o.MaxUnfinished) {
 			return some, true
@@ -277,8 +309,11 @@ func (m *Member) deliver(ctx context.Context, c *claim, others bool, yield func(
 			return some, false
 		}
 		if ctx.Err() != nil || others && n >= turnRecords {
-			break
+			return some, true
 		}
+	}
+	if gaps {
+		c.skip(end) // the last of them may have been behind the last record
 	}
 	return some, true
 }

@@ -4,6 +4,8 @@ import (
 	"cmp"
 	"fmt"
 	"slices"
+
+	"github.com/stratalog/strata/log"
 )
 
 // TopicPartition names a partition.
@@ -33,6 +35,8 @@ type State struct {
 	Generation uint32        `json:"generation"`
 	Assignor   Assignor      `json:"assignor"`
 	Members    []MemberState `json:"members,omitempty"` // by ID
+	// Topics tells the topics that are shared out from later ones of the same names.
+	Topics map[string]log.UUID `json:"topics,omitempty"`
 	// Time is when the generation began, in milliseconds since 1970.
 	Time int64 `json:"time"`
 }
@@ -61,9 +65,15 @@ func (s State) Leave(id string) State {
 	return s
 }
 
-// Assign returns the state in which the partitions of all topics are shared out: partitions says how many
-// each topic has. The generation is the next one.
-func (s State) Assign(partitions map[string]int, now int64) State {
+// Assign returns the state in which the partitions of all topics are shared out: topics says which there
+// are, and how many partitions each has. The generation is the next one.
+func (s State) Assign(topics []log.TopicInfo, now int64) State {
+	partitions := map[string]int{}
+	s.Topics = map[string]log.UUID{}
+	for _, t := range topics {
+		partitions[t.Name] = t.Partitions
+		s.Topics[t.Name] = t.ID
+	}
 	owns := s.Assignor.assign(s.Members, partitions)
 	s.Members = slices.Clone(s.Members)
 	for i := range s.Members {
@@ -87,13 +97,19 @@ func (s *State) owners() map[TopicPartition]string {
 	return owners
 }
 
+// stays reports whether p has in next the owner that it has in s. One of a topic that was deleted and
+// created anew is another partition.
+func (s *State) stays(next *State, p TopicPartition, before, after map[TopicPartition]string) bool {
+	return before[p] == after[p] && s.Topics[p.Topic] == next.Topics[p.Topic]
+}
+
 // moved returns the partitions that have another owner in next than in s, or got their first one.
 func (s *State) moved(next *State) []TopicPartition {
-	before := s.owners()
+	before, after := s.owners(), next.owners()
 	var moved []TopicPartition
 	for _, m := range next.Members {
 		for _, p := range m.Owns {
-			if before[p] != m.ID {
+			if !s.stays(next, p, before, after) {
 				moved = append(moved, p)
 			}
 		}
