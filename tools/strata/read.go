@@ -22,6 +22,7 @@ type readFlags struct {
 	follow    bool
 	unsynced  bool
 	output    string
+	group     string
 	changed   func(flag string) bool // reports whether a flag was given
 }
 
@@ -34,10 +35,15 @@ func (a *app) readCommand() *cobra.Command {
 
 A start that is an offset holds for each partition that is read; one that is a time is, in each of
 them, the first record with that timestamp or a later one. Where the log is damaged, every intact
-record is printed, each gap is named on standard error, and the exit status is 1.`,
+record is printed, each gap is named on standard error, and the exit status is 1.
+
+With --group it goes on where that consumer group was, and at the end, or when a signal comes, exactly
+what was printed is committed; what a killed process has printed and not committed comes again. Records
+of different partitions then come in turns. It writes, so no other program may have the log open.`,
 		Example: `  strata read /var/lib/shop orders --partition 3 --from 1000 --count 10
   strata read /var/lib/shop orders --from 2026-05-01T00:00:00Z --output json
-  strata read /var/lib/shop orders --from newest --follow`,
+  strata read /var/lib/shop orders --from newest --follow
+  strata read /var/lib/shop orders --group mails --count 1000`,
 		Args:              arguments("DIR", "TOPIC"),
 		ValidArgsFunction: a.completeTopic,
 	}
@@ -49,6 +55,7 @@ record is printed, each gap is named on standard error, and the exit status is 1
 	flags.BoolVar(&f.follow, "follow", false, "wait for more records, until a signal comes")
 	flags.BoolVar(&f.unsynced, "unsynced", false, "show records that a power cut may still take back")
 	flags.StringVar(&f.output, "output", "value", "`value|json`: the values as lines, or an object each")
+	flags.StringVar(&f.group, "group", "", "go on where group `G` was; --from holds where it has not been yet")
 	completeFlag(c, "from", "oldest", "newest")
 	completeFlag(c, "output", "value", "json")
 	c.RunE = func(c *cobra.Command, args []string) error {
@@ -58,25 +65,35 @@ record is printed, each gap is named on standard error, and the exit status is 1
 	return c
 }
 
-// start parses --from.
-func (f *readFlags) start() (log.Start, error) {
-	switch f.from {
+// parseStart parses the value of a flag that says where to begin.
+func parseStart(flag, value string) (log.Start, error) {
+	switch value {
 	case "oldest":
 		return log.Oldest, nil
 	case "newest":
 		return log.Newest, nil
 	}
-	if offset, err := strconv.ParseInt(f.from, 10, 64); err == nil && offset >= 0 {
+	if offset, err := strconv.ParseInt(value, 10, 64); err == nil && offset >= 0 {
 		return log.AtOffset(offset), nil
 	}
-	if t, err := time.Parse(time.RFC3339, f.from); err == nil {
+	if t, err := time.Parse(time.RFC3339, value); err == nil {
 		return log.AtTime(t), nil
 	}
-	return log.Start{}, usage("--from %q: oldest, newest, an offset, or a time as in 2006-01-02T15:04:05Z", f.from)
+	return log.Start{}, usage("%s %q: oldest, newest, an offset, or a time as in 2006-01-02T15:04:05Z", flag, value)
+}
+
+// appendRecord appends the line that is printed for r.
+func (f *readFlags) appendRecord(text []byte, r *log.Record) []byte {
+	if f.output == "json" {
+		text = appendRecordJSON(text, "", r)
+	} else {
+		text = append(text, r.Value...)
+	}
+	return append(text, '\n')
 }
 
 func (a *app) read(ctx context.Context, dir, name string, f *readFlags) error {
-	start, err := f.start()
+	start, err := parseStart("--from", f.from)
 	switch {
 	case err != nil:
 		return err
@@ -84,6 +101,9 @@ func (a *app) read(ctx context.Context, dir, name string, f *readFlags) error {
 		return usage("--count %d", f.count)
 	case f.output != "value" && f.output != "json":
 		return usage("--output %q: value or json", f.output)
+	}
+	if f.changed("group") {
+		return a.readGroup(ctx, dir, name, f, start)
 	}
 	return a.withReader(dir, func(l *log.Log) error {
 		t, err := l.Topic(name)
@@ -134,12 +154,8 @@ func (a *app) printRecords(ctx context.Context, f *readFlags, records iter.Seq2[
 		case f.changed("key") && (r.Key == nil || !bytes.Equal(r.Key, []byte(f.key))):
 			continue
 		}
-		if f.output == "json" {
-			text = appendRecordJSON(text[:0], "", &r)
-		} else {
-			text = append(text[:0], r.Value...)
-		}
-		if _, err := a.out.Write(append(text, '\n')); err != nil {
+		text = f.appendRecord(text[:0], &r)
+		if _, err := a.out.Write(text); err != nil {
 			return err
 		}
 		if f.follow {
