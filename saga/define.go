@@ -33,11 +33,13 @@ type Def interface {
 
 // core is a definition without its type.
 type core struct {
-	name    string
-	version int
-	state   reflect.Type
-	steps   []*step
-	stages  [][]*step // filled in by validate: the steps that run at once
+	name      string
+	version   int
+	state     reflect.Type
+	steps     []*step
+	stages    [][]*step // filled in by validate: the steps that run at once
+	reactions []*reaction
+	onTimer   map[string]erasedTransition
 }
 
 // erased is an Action on the state's JSON.
@@ -180,8 +182,8 @@ func (c *core) validate() error {
 	if c.version < 1 {
 		bad("", "version %d is below 1", c.version)
 	}
-	if len(c.steps) == 0 {
-		bad("", "it has no steps")
+	if len(c.steps) == 0 && len(c.reactions) == 0 {
+		bad("", "it has no steps, and reacts to nothing")
 	}
 	seen := map[string]bool{}
 	pivot := -1
@@ -209,6 +211,7 @@ func (c *core) validate() error {
 			}
 		}
 	}
+	c.validateReactions(bad)
 	return errors.Join(errs...)
 }
 

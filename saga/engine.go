@@ -177,7 +177,7 @@ func (e *engine) watch(from int64) {
 // JSON begins with.
 func byRunner(value []byte) bool {
 	for _, t := range []EventType{
-		EventStarted, EventSignalled, EventWoken, EventAbort, EventRetried, EventResumed, EventReceived, EventTimedOut,
+		EventStarted, EventSignalled, EventWoken, EventAbort, EventRetried, EventResumed,
 	} {
 		if bytes.HasPrefix(value, []byte(`{"type":"`+string(t)+`"`)) {
 			return false

@@ -96,6 +96,9 @@ func (in *Instance) apply(e *Event, at time.Time) error {
 	case EventWoken:
 		in.Told++
 	case EventWaiting:
+		if e.Epoch == 0 {
+			in.Waiting, in.Next, in.Seen = e.Waits, e.Next, max(in.Seen, e.Seen)
+		}
 	case EventReceived, EventTimedOut:
 		return in.applyReaction(e)
 	case EventKept:
@@ -135,7 +138,7 @@ func (in *Instance) applyStep(e *Event, at time.Time) error {
 	case EventFailed:
 		s.Phase, s.Error, s.Final = Failed, e.Error, e.Final
 		s.Failures++
-		s.Uncertain = s.Uncertain || e.Uncertain
+		s.Uncertain = e.Uncertain
 	case EventUndoing:
 		s.Phase, s.UndoAttempts = Undoing, e.Attempt
 		s.Uncertain = s.Uncertain || was == Intended
@@ -183,6 +186,10 @@ func (in *Instance) unpark(e *Event, at time.Time) {
 			in.Ordered++
 			s.Phase, s.Ended, s.Order = Done, at, in.Ordered
 		}
+	}
+	if e.Type == EventResumed {
+		in.Kept = slices.DeleteFunc(in.Kept, func(k Kept) bool { return k.Event == in.Step })
+		delete(in.Timers, in.Step)
 	}
 	in.Status, in.Back, in.Step = in.Back, 0, ""
 	if in.Status == Running {

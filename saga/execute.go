@@ -59,6 +59,9 @@ func (x *running) carryOut(key []byte) error {
 	if c == nil || !in.ready() {
 		return nil
 	}
+	if len(c.steps) == 0 {
+		return x.catchUp(c, in)
+	}
 	e := &execution{
 		x: x, key: key, c: c, cl: cl, in: in,
 		flying: map[string]context.CancelCauseFunc{}, results: make(chan *result, len(c.steps)),

@@ -13,7 +13,6 @@ import (
 	"github.com/stretchr/testify/require"
 	"go.uber.org/goleak"
 
-	"github.com/stratalog/strata/internal/clock"
 	"github.com/stratalog/strata/log"
 	"github.com/stratalog/strata/saga"
 	"github.com/stratalog/strata/timer"
@@ -120,6 +119,12 @@ func (b *ledger) keys() []string {
 	return append([]string(nil), b.order...)
 }
 
+func (b *ledger) times(key string) int {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.booked[key]
+}
+
 // does returns an action that books its key and leaves a trail in the state.
 func (b *ledger) does(mark string) saga.Action[order] {
 	return func(_ context.Context, o *order, t *saga.Task) error {
@@ -132,5 +137,3 @@ func (b *ledger) does(mark string) saga.Action[order] {
 var errBroken = errors.New("out of order")
 
 func fails(context.Context, *order, *saga.Task) error { return errBroken }
-
-var _ = clock.NewManual

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"slices"
 	"time"
+
+	"github.com/stratalog/strata/timer"
 )
 
 // attempt is one call of an action.
@@ -232,6 +234,9 @@ func resultEvent(c *core, in *Instance, r *result, now time.Time, random float64
 		return e
 	}
 	e.Type, e.Error, e.Uncertain = EventFailed, r.err.Error(), r.unsure
+	if st != nil && st.Uncertain && !refused(s.retry, r.err) {
+		e.Uncertain = true // only a refusal tells that attempts before this one came to nothing
+	}
 	failures, retry := 0, s.retry
 	if st != nil {
 		failures = st.Failures
@@ -249,4 +254,9 @@ func resultEvent(c *core, in *Instance, r *result, now time.Time, random float64
 	}
 	e.Due = now.Add(wait)
 	return e
+}
+
+// refused reports whether err says that the step will never take effect.
+func refused(retry timer.Retry, err error) bool {
+	return errors.Is(err, ErrFinal) || retry.Final != nil && retry.Final(err)
 }

@@ -161,6 +161,11 @@ func (r *Runner) Run(ctx context.Context, options ...RunOption) error {
 	x.acting, x.hard = context.WithCancel(context.WithoutCancel(ctx))
 	defer x.hard()
 	r.rescan()
+	for _, c := range r.latest {
+		if len(c.reactions) > 0 {
+			x.wg.Go(func() { x.react(c) })
+		}
+	}
 	x.dispatch()
 	x.end()
 	if cause := context.Cause(ctx); cause != nil && !errors.Is(cause, context.Canceled) && !errors.Is(cause, context.DeadlineExceeded) {

@@ -159,7 +159,7 @@ func TestFault_S29_CompensationThatNeverSucceeds(t *testing.T) {
 	running(t, r)
 	in = settled(t, r.Store, "order", "bad")
 	require.Equal(t, saga.Compensated, in.Status)
-	require.Equal(t, 1, b.booked["order/bad/reserve/undo"])
+	require.Equal(t, 1, b.times("order/bad/reserve/undo"))
 }
 
 // TestParkedByHand passes and gives up parked instances, before and behind the pivot.

@@ -236,3 +236,23 @@ func (in *Instance) settled() bool { return in.Status.Final() || in.Status == Pa
 
 // Now returns the log's time, by which Instance.Next and StepState.Spent are to be read.
 func (s *Store) Now() time.Time { return s.e.l.Now() }
+
+// Sagas returns the names of the sagas that have instances, in order.
+func (s *Store) Sagas(ctx context.Context) ([]string, error) {
+	var names []string
+	for from := []byte{'n'}; ; {
+		found := false
+		for kv, err := range s.e.h.Scan(ctx, from, []byte{'n' + 1}) {
+			if err != nil {
+				return nil, err
+			}
+			name, _, _ := bytes.Cut(kv.Key[1:], []byte{0})
+			names, found = append(names, string(name)), true
+			from = append(append([]byte{'n'}, name...), 1) // behind all statuses of this one
+			break
+		}
+		if !found {
+			return names, nil
+		}
+	}
+}
