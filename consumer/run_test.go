@@ -100,10 +100,16 @@ func TestNaive_S09_AnErrorDoesNotAdvance(t *testing.T) {
 	require.Equal(t, int64(3), committed(t, l, "g")["events/0"])
 
 	// Parked, it is passed, with its history, once.
-	stop := running(l, events, consumer.RunOptions{Retry: twice, Failure: consumer.FailureParks}, fails)
+	var last atomic.Bool
+	stop := running(l, events, consumer.RunOptions{Retry: twice, Failure: consumer.FailureParks}, func(ctx context.Context, r log.Record) error {
+		if string(r.Value) == "5" {
+			last.Store(true)
+		}
+		return fails(ctx, r)
+	})
 	waitFor(t, func() bool {
 		dead, err := l.Topic("g.dead")
-		return err == nil && dead.Partition(0).Next() == 1
+		return err == nil && dead.Partition(0).Next() == 1 && last.Load()
 	})
 	require.NoError(t, stop())
 	require.Equal(t, int64(6), committed(t, l, "g")["events/0"])
