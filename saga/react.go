@@ -457,11 +457,15 @@ func (x *running) turnTo(turns map[string]*turning, latest *core, r *reaction, i
 		}
 		turns[id] = b
 	}
-	key := r.event
-	if r.each != nil {
-		key += "/" + r.each(rec)
+	return b.event(r.event, r.key(rec), slices.Clone(rec.Value))
+}
+
+// key returns what tells the event from others of the instance.
+func (r *reaction) key(rec log.Record) string {
+	if r.each == nil {
+		return r.event
 	}
-	return b.event(r.event, key, slices.Clone(rec.Value))
+	return r.event + "/" + r.each(rec)
 }
 
 // instance returns an instance as it is, or what one is before it begins.
