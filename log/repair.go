@@ -124,6 +124,10 @@ func (r *repair) onlyIndexes() bool {
 	if x.idState == "checksum" {
 		others--
 	}
+	if x.badState != "" {
+		r.aside = append(r.aside, x.badState)
+		others--
+	}
 	return others == 0
 }
 
@@ -229,6 +233,7 @@ func (r *repair) nameAll() error {
 		if err := r.moveAside(stateDir); err != nil {
 			return err
 		}
+		r.aside = slices.DeleteFunc(r.aside, func(path string) bool { return path == x.badState })
 	}
 	if x.manifest != "" && r.exists(r.inLog(segment.ManifestName)) {
 		if err := r.keepManifest(); err != nil {

@@ -39,7 +39,7 @@ type Finding struct {
 	File string
 	Byte int64
 	// Check names what failed, in the words of CorruptError.Check, or "index", "offset", "batch",
-	// "partition".
+	// "partition", "state".
 	Check string
 	// Detail says it for a person.
 	Detail string
@@ -59,9 +59,10 @@ func (f Finding) String() string {
 // Verify reads the whole log in dir and checks everything that is under a check: the log's id, the
 // manifest, every segment head and that each names the one before it, every frame, that positions and
 // offsets are dense and times do not fall, that every record decodes, that each catalog frame is the
-// fold of what came before it, end marks, and that each index says what its segment says. It goes on
-// behind damage, changes nothing, and works beside a live writer, of whose last bytes it judges only
-// what is proven to be synced.
+// fold of what came before it, end marks, that each index says what its segment says, and that the
+// checkpoint of the state of the views is one of this log: Open refuses one that is ahead of it. What the
+// views hold is not read. Verify goes on behind damage, changes nothing, and works beside a live writer,
+// of whose last bytes it judges only what is proven to be synced.
 //
 // The error says that the log could not be verified; what is wrong with it is in the report.
 func Verify(ctx context.Context, dir string, o VerifyOptions) (*Report, error) {
@@ -119,6 +120,14 @@ type examination struct {
 	damagedIndexes []string
 	// strays are files that have the names of segments, and are none.
 	strays []segment.Name
+
+	// checkpoint is that of the state, or nil; stateBody the body of the last commit that begins before it,
+	// and stateBorn that its segment was never made anew. badState is the path of what has to go for the log
+	// to be usable, or "".
+	checkpoint *checkpoint
+	stateBody  uint64
+	stateBorn  bool
+	badState   string
 
 	// fold is the catalog as of the last frame, position and time are behind it.
 	fold     *catalog
@@ -185,11 +194,15 @@ func (x *examination) run() error {
 	if err := x.findSegments(); err != nil {
 		return err
 	}
+	if err := x.readState(); err != nil {
+		return err
+	}
 	for i := range x.chain {
 		if err := x.segment(i); err != nil {
 			return err
 		}
 	}
+	x.judgeState()
 	x.tell(x.total)
 	return nil
 }

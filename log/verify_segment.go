@@ -377,6 +377,9 @@ func (x *examination) frame(e *examined, seg *segment.Segment, f *segment.Frame)
 		}
 	}
 	x.position = end
+	if x.checkpoint != nil && f.Position < x.checkpoint.position {
+		x.stateBody, x.stateBorn = f.Body, born
+	}
 	return true, nil
 }
 

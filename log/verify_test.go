@@ -131,3 +131,66 @@ func TestVerifyTornTail(t *testing.T) {
 	}
 	require.Positive(t, torn)
 }
+
+// TestVerifyState verifies and repairs logs whose state is damaged, or ahead of them.
+func TestVerifyState(t *testing.T) {
+	mem := vfs.NewMem()
+	fill := func(dir string, n int, value string) {
+		l := open(t, mem, dir, log.Options{})
+		for i := range n {
+			_, err := once(l, fmt.Sprint(value, i), value, log.Synced)
+			require.NoError(t, err)
+		}
+		require.NoError(t, l.Close())
+	}
+	fill("older", 10, "x")
+	copyTree(t, mem, "older", "data")
+	copyTree(t, mem, "older", "branch")
+	fill("data", 20, "y")
+	fill("branch", 40, "v")
+	fill("other", 30, "z")
+	require.Empty(t, verify(t, mem, "data").Findings)
+
+	for _, tc := range []struct {
+		log, check, detail string
+		lost               bool // whether it is told how many records are
+		aside              string
+	}{
+		{"data", "checksum", "does not check", false, "state/CHECKPOINT"},
+		{"other", "state", "another log", false, "state"},
+		{"older", "state", "the log ends at", true, "state"},
+		{"branch", "state", "other records", false, "state"},
+	} {
+		t.Run(tc.log, func(t *testing.T) {
+			dir := "case-" + tc.log
+			copyTree(t, mem, tc.log, dir)
+			require.NoError(t, mem.RemoveAll(dir+"/state"))
+			copyTree(t, mem, "data/state", dir+"/state")
+			if tc.log == "data" {
+				flip(t, mem, dir+"/state/CHECKPOINT", 30)
+			} else {
+				_, err := log.Open(dir, log.Options{FS: mem})
+				require.ErrorIs(t, err, log.ErrStateAhead)
+			}
+			found := verify(t, mem, dir).Findings
+			require.Len(t, found, 1)
+			require.Equal(t, "CHECKPOINT", found[0].File)
+			require.Equal(t, tc.check, found[0].Check)
+			require.Contains(t, found[0].Detail, tc.detail)
+			require.Equal(t, tc.lost, found[0].ToPosition > found[0].FromPosition)
+
+			for _, dry := range []bool{true, false} {
+				r, err := log.Repair(ctx, dir, log.RepairOptions{FS: mem, DryRun: dry})
+				require.NoError(t, err)
+				require.Equal(t, []string{tc.aside}, r.MovedAside)
+				require.Empty(t, r.Written)
+			}
+			require.Empty(t, verify(t, mem, dir).Findings)
+			l := open(t, mem, dir, log.Options{Logger: quiet})
+			_, err := once(l, "new", "new", log.Synced)
+			require.NoError(t, err)
+			require.NoError(t, l.Close())
+			require.Empty(t, verify(t, mem, dir).Findings)
+		})
+	}
+}
