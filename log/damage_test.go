@@ -30,9 +30,9 @@ func manySegments(t *testing.T, fs vfs.FS) []string {
 	return segs
 }
 
-// TestReadFromTimeAtDamage begins reading at the time of a record that is damaged: that is told, and what
-// lies behind it is shown.
-func TestReadFromTimeAtDamage(t *testing.T) {
+// TestReadFromDamage begins reading at the offset, the position and the time of a record that is damaged:
+// that is told, and what lies behind it is shown.
+func TestReadFromDamage(t *testing.T) {
 	fs := vfs.NewMem()
 	segs := manySegments(t, fs)
 	flip(t, fs, "data/log/"+segs[1], 30_000)
@@ -59,16 +59,27 @@ func TestReadFromTimeAtDamage(t *testing.T) {
 	for lost < 59 && all[lost] == lost {
 		lost++
 	}
-	for _, first := range []int64{lost - 1, lost, lost + 1} {
-		offsets, damaged := read(log.AtTime(time.Unix(first, 0)))
-		want := max(lost+1, first)
-		if first < lost {
-			want = first
-		}
-		require.Equal(t, want, offsets[0], "from %d", first)
-		require.Equal(t, int64(59), offsets[len(offsets)-1])
-		if first <= lost {
-			require.Equal(t, 1, damaged, "from %d", first)
+	starts := map[string]func(offset int64) log.Start{
+		"offset":   log.AtOffset,
+		"position": func(offset int64) log.Start { return log.AtPosition(uint64(offset) + 1) }, // 0 is the topic's creation
+		"time":     func(offset int64) log.Start { return log.AtTime(time.Unix(offset, 0)) },
+	}
+	for name, start := range starts {
+		for _, first := range []int64{0, lost - 1, lost, lost + 1} {
+			offsets, damaged := read(start(first))
+			want := first
+			if first == lost {
+				want++
+			}
+			require.Equal(t, want, offsets[0], "%s of %d", name, first)
+			require.Equal(t, int64(59), offsets[len(offsets)-1])
+			if first <= lost {
+				require.Equal(t, 1, damaged, "%s of %d", name, first)
+				require.Len(t, offsets, int(59-first))
+			} else {
+				require.Zero(t, damaged, "%s of %d", name, first)
+				require.Len(t, offsets, int(60-first))
+			}
 		}
 	}
 }

@@ -132,7 +132,8 @@ func (l *Log) offsetAtTime(ps parts, p *Partition, ms int64) (int64, error) {
 	return math.MaxInt64, nil
 }
 
-// offsetAtPosition returns the first offset of p that has at least this position.
+// offsetAtPosition returns the first offset of p that has at least this position. Where the record that has
+// it may be damaged, that is the first one that may be: who reads from there is told.
 func (l *Log) offsetAtPosition(p *Partition, position uint64) (int64, error) {
 	if position == 0 {
 		return 0, nil
@@ -145,10 +146,21 @@ func (l *Log) offsetAtPosition(p *Partition, position uint64) (int64, error) {
 		return 0, err
 	}
 	w := walker{c: &c, want: func(n uint32) bool { return n == p.number }, fromPosition: position}
+	before := int64(-1) // offset behind what p has in front of the first damage
+	offset := p.written.Load()
 	for {
 		err := w.nextBatch()
-		if isEOF(err) {
-			return p.written.Load(), nil
+		var damage *CorruptError
+		switch {
+		case isEOF(err) && before >= 0:
+			return before, nil
+		case isEOF(err):
+			return offset, nil
+		case errors.As(err, &damage) && before < 0:
+			var lookup error
+			if before, lookup = l.offsetAtByte(c.ps, c.i, p, damage.Byte); lookup != nil {
+				return 0, lookup
+			}
 		}
 		if err == nil || w.lost != nil {
 			break
@@ -157,11 +169,40 @@ func (l *Log) offsetAtPosition(p *Partition, position uint64) (int64, error) {
 			return 0, err
 		}
 	}
-	offset := w.entry.Head.BaseOffset
+	if before >= 0 && w.entry.Position > position {
+		return before, nil
+	}
+	offset = w.entry.Head.BaseOffset
 	if w.entry.Position < position {
 		offset += int64(position - w.entry.Position)
 	}
 	return offset, nil
+}
+
+// offsetAtByte returns the offset behind the last batch that p has in the segment at i before a byte
+// position.
+func (l *Log) offsetAtByte(ps parts, i int, p *Partition, at int64) (int64, error) {
+	next, err := l.catalogNextOf(ps[i], p.number)
+	if err != nil && !errors.Is(err, ErrCorrupt) {
+		return 0, err
+	}
+	idx, err := l.index(ps, i)
+	if errors.Is(err, ErrCorrupt) {
+		return next, nil // its file is missing
+	}
+	if err != nil {
+		return 0, err
+	}
+	for c := idx.Scan(p.number, next); ; {
+		e, ok, err := c.Next()
+		if err != nil && !errors.Is(err, index.ErrCorrupt) {
+			return 0, err
+		}
+		if err != nil || !ok || e.Byte >= at {
+			return next, nil
+		}
+		next = e.End()
+	}
 }
 
 // offsetInBatch returns the offset of the first record from offset on that is accepted, or offset itself
