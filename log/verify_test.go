@@ -194,3 +194,40 @@ func TestVerifyState(t *testing.T) {
 		})
 	}
 }
+
+// TestVerifyCutAtEveryByte cuts the file at every byte of a commit that was never synced: that is clean,
+// with a note, before it is opened and after, and what was synced is there.
+func TestVerifyCutAtEveryByte(t *testing.T) {
+	mem := vfs.NewMem()
+	l := open(t, mem, "data", log.Options{Durability: log.Written, SyncInterval: -1})
+	kept := fill(t, l, "a", 1, 3, 100)
+	require.NoError(t, l.Sync(ctx))
+	path := "data/log/00000000000000000000-000000.seg"
+	from := len(get(t, mem, path))
+	tp, err := l.Topic("a")
+	require.NoError(t, err)
+	_, err = tp.Append(ctx, log.Record{Value: []byte("not synced")}, log.Record{Value: make([]byte, 100)})
+	require.NoError(t, err)
+	killed := vfs.NewMem()
+	_, err = vfs.Clone(mem, killed, "data", "data")
+	require.NoError(t, err)
+	require.NoError(t, l.Close())
+	whole := get(t, killed, path)
+	require.Greater(t, len(whole), from+200)
+	for cut := from; cut < len(whole); cut++ {
+		fs := vfs.NewMem()
+		_, err := vfs.Clone(killed, fs, "data", "data")
+		require.NoError(t, err)
+		put(t, fs, path, whole[:cut])
+		r := verify(t, fs, "data")
+		require.Empty(t, r.Findings, "cut at %d", cut)
+		if cut > from {
+			require.Len(t, r.Notes, 1, "cut at %d", cut)
+			require.Contains(t, r.Notes[0], "torn tail")
+		}
+		l := open(t, fs, "data", log.Options{Logger: quiet})
+		require.Equal(t, kept, values(t, l, "a"), "cut at %d", cut)
+		require.NoError(t, l.Close())
+		require.Empty(t, verify(t, fs, "data").Findings, "cut at %d", cut)
+	}
+}
