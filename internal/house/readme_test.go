@@ -23,7 +23,7 @@ func TestReadmeCommands(t *testing.T) {
 			commands = append(commands, strings.TrimSpace(line))
 		}
 	}
-	require.Equal(t, []string{"go run ./examples/quickstart", "go test ./..."}, commands)
+	require.Equal(t, []string{"go run ./examples/orders", "go test ./..."}, commands)
 
 	ci, err := os.ReadFile("../../.ci/run")
 	require.NoError(t, err)
