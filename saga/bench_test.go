@@ -105,39 +105,46 @@ func BenchmarkResume(b *testing.B) {
 // BenchmarkTimers has many instances wait for a retry by a durable timer, and says how much memory a waiting
 // one takes.
 func BenchmarkTimers(b *testing.B) {
-	n := 1_000_000
-	if testing.Short() {
-		n = 10_000
-	}
-	for range b.N {
-		b.StopTimer()
-		l := onDisk(b)
-		r := newRunner(b, l, saga.Define[order]("order").
-			Step("pay", fails, nil, saga.RetryPolicy(timer.Retry{First: 1000 * time.Hour, Longest: 1000 * time.Hour, Even: true})))
-		begun(b, l, r, n)
-		var before, after runtime.MemStats
-		runtime.GC()
-		runtime.ReadMemStats(&before)
-		all := make(chan struct{})
-		var waiting atomic.Int64
-		b.StartTimer()
-		stop := running(b, r, saga.Workers(1024), saga.Observe(func(in saga.Instance, _ []saga.Event) {
-			if in.Waiting && waiting.Add(1) == int64(n) {
-				close(all)
+	for _, n := range []int{10_000, 100_000, 1_000_000} {
+		b.Run(fmt.Sprint("n=", n), func(b *testing.B) {
+			if testing.Short() && n > 10_000 {
+				b.Skip("takes minutes")
 			}
-		}))
-		<-all
-		b.StopTimer()
-		runtime.GC()
-		runtime.ReadMemStats(&after)
-		ts, err := timer.Open(ctx, l)
-		require.NoError(b, err)
-		count, err := ts.Count(ctx, "strata.sagas")
-		require.NoError(b, err)
-		require.Equal(b, n, count)
-		b.ReportMetric((float64(after.HeapAlloc)-float64(before.HeapAlloc))/float64(n), "heap-bytes/timer")
-		stop()
-		require.NoError(b, l.Close())
+			for range b.N {
+				waitForTimers(b, n)
+			}
+			b.ReportMetric(float64(n*b.N)/b.Elapsed().Seconds(), "timers/s")
+		})
 	}
-	b.ReportMetric(float64(n*b.N)/b.Elapsed().Seconds(), "timers/s")
+}
+
+func waitForTimers(b *testing.B, n int) {
+	b.StopTimer()
+	l := onDisk(b)
+	r := newRunner(b, l, saga.Define[order]("order").
+		Step("pay", fails, nil, saga.RetryPolicy(timer.Retry{First: 1000 * time.Hour, Longest: 1000 * time.Hour, Even: true})))
+	begun(b, l, r, n)
+	var before, after runtime.MemStats
+	runtime.GC()
+	runtime.ReadMemStats(&before)
+	all := make(chan struct{})
+	var waiting atomic.Int64
+	b.StartTimer()
+	stop := running(b, r, saga.Workers(1024), saga.Observe(func(in saga.Instance, _ []saga.Event) {
+		if in.Waiting && waiting.Add(1) == int64(n) {
+			close(all)
+		}
+	}))
+	<-all
+	b.StopTimer()
+	runtime.GC()
+	runtime.ReadMemStats(&after)
+	ts, err := timer.Open(ctx, l)
+	require.NoError(b, err)
+	count, err := ts.Count(ctx, "strata.sagas")
+	require.NoError(b, err)
+	require.Equal(b, n, count)
+	b.ReportMetric((float64(after.HeapAlloc)-float64(before.HeapAlloc))/float64(n), "heap-bytes/timer")
+	stop()
+	require.NoError(b, l.Close())
 }

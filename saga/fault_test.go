@@ -207,3 +207,49 @@ func TestNaive_S18_CrashAfterEachStep(t *testing.T) {
 		}
 	}
 }
+
+// TestFault_S31_CrashOfTransitions crashes an event-driven saga at each operation on a file: on every image
+// each command is there once, however often its event comes.
+func TestFault_S31_CrashOfTransitions(t *testing.T) {
+	fs := crashfs.New(crashfs.Options{})
+	var mu sync.Mutex
+	var snaps []*crashfs.Snapshot // guarded by mu
+	l := open(t, fs, nil)
+	events, commands := withTopics(t, l)
+	for _, id := range []string{"a", "b"} {
+		send(t, events, id, "OrderShipped", "InventoryReserved", "PaymentProcessed", "InventoryReserved", "Fee", "PaymentProcessed")
+	}
+	fs.SetHook(func(op crashfs.Op) {
+		if op.After {
+			mu.Lock()
+			defer mu.Unlock()
+			snaps = append(snaps, fs.Snapshot())
+		}
+	})
+	r := newRunner(t, l, eventDriven(commands))
+	stop := running(t, r)
+	ended(t, r.Store, "checkout", 2)
+	stop()
+	require.NoError(t, l.Close())
+	fs.SetHook(nil)
+	require.Greater(t, len(snaps), 20)
+	step := 1
+	if testing.Short() {
+		step = 5
+	}
+	for i := 0; i < len(snaps); i += step {
+		for _, policy := range []crashfs.Policy{crashfs.None, crashfs.All, crashfs.Subset} {
+			l := open(t, snaps[i].Image(crashfs.Cut{Policy: policy, Seed: uint64(i)}), nil)
+			events, commands := withTopics(t, l)
+			r := newRunner(t, l, eventDriven(commands))
+			stop := running(t, r)
+			send(t, events, "a", "PaymentProcessed", "OrderShipped")
+			ended(t, r.Store, "checkout", 2)
+			stop()
+			want := []string{"pay", "ship"}
+			require.Equal(t, map[string][]string{"a": want, "b": want}, commandsOf(t, commands), "operation %d, %v", i, policy)
+			require.NoError(t, l.Close())
+		}
+	}
+	t.Logf("%d operations", len(snaps))
+}
