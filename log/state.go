@@ -53,6 +53,8 @@ type store struct {
 	dead     atomic.Pointer[error]
 	deadOnce sync.Once
 	deadC    chan struct{}
+	// abandoned says that Pebble has met a fatal error, behind which it cannot be closed.
+	abandoned atomic.Bool
 	// released is closed when the gate may answer although the log failed.
 	released chan struct{}
 	// last is the checkpoint of the last spill; it belongs to the holder of applyMu.
@@ -323,6 +325,7 @@ func (g stateLogger) Errorf(format string, args ...any) {
 // Fatalf is called when Pebble cannot go on. It must not return, and ends the goroutine, which is
 // Pebble's own or that of call: the store is given up, unclosed.
 func (g stateLogger) Fatalf(format string, args ...any) {
+	g.s.abandoned.Store(true)
 	g.s.fail(fmt.Errorf("%w: %s", ErrState, fmt.Sprintf(format, args...)))
 	runtime.Goexit()
 }
@@ -517,7 +520,7 @@ func (s *store) close(flush bool) error {
 	}
 	s.mu.Unlock()
 	<-idle
-	if db == nil || s.usable() != nil {
+	if db == nil || s.abandoned.Load() {
 		close(s.released)
 		return err
 	}

@@ -119,3 +119,16 @@ func TestT6(t *testing.T) {
 		t.Errorf("T6 opened %d damaged copies of %d bytes: the floor is one for each byte of 64 KiB", v.Opens, c.Bytes())
 	}
 }
+
+// TestT6State damages the state of a closed directory.
+func TestT6State(t *testing.T) {
+	step := 1
+	if testing.Short() {
+		step = 7
+	}
+	v := harness.DamageState(t, step, harness.Options{Seed: 1})
+	t.Logf("T6 state %s", v)
+	if v.Opens < 1000 || v.Told == 0 {
+		t.Errorf("T6 opened %d damaged states and met damage in %d: the floor is 1,000", v.Opens, v.Told)
+	}
+}
