@@ -89,7 +89,9 @@ type Cut struct {
 	// half.
 	Keep float64
 	// Missing says what is in the place of every unsynced write that did not arrive,
-	// under any policy. It goes for bytes behind the durable end of the file only.
+	// under any policy. It goes for bytes behind the durable end of the file only. A
+	// sector is written whole or not at all: one of which Torn leaves a part has old
+	// bytes or zeros behind that.
 	Missing Fill
 	// Stale is, for the fill Stale, an older file that had the same blocks; zeros
 	// follow it.

@@ -72,11 +72,16 @@ func (b *builder) choose() {
 	}
 }
 
+// sectorBytes is what a disk writes whole or not at all.
+const sectorBytes = 512
+
 // piece is a part of a write that arrived or did not, as a whole.
 type piece struct {
 	off  int64
 	data []byte
 	kept bool
+	// part says that it is the end of a sector whose beginning arrived.
+	part bool
 }
 
 // file returns a file as the power cut left it.
@@ -89,7 +94,11 @@ func (b *builder) file(n *inode) *inode {
 		fill = Fill(b.rng.IntN(3))
 	}
 	for _, p := range pieces {
-		if !p.kept {
+		switch {
+		case p.kept:
+		case p.part && fill != Old:
+			b.miss(&c, p, Zeros, n.disk.size)
+		default:
 			b.miss(&c, p, fill, n.disk.size)
 		}
 	}
@@ -147,10 +156,17 @@ func (b *builder) pieces(n *inode) []piece {
 	for _, w := range n.writes {
 		switch {
 		case w.seq != b.last:
-			pieces = append(pieces, piece{w.off, w.data, w.seq <= b.limit})
+			pieces = append(pieces, piece{off: w.off, data: w.data, kept: w.seq <= b.limit})
 		case b.cut.Policy == Torn:
 			at := min(max(b.cut.Bytes, 0), int64(len(w.data)))
-			pieces = append(pieces, piece{w.off, w.data[:at], true}, piece{w.off + at, w.data[at:], false})
+			end := at
+			if at > 0 {
+				end = min((w.off+at+sectorBytes-1)/sectorBytes*sectorBytes-w.off, int64(len(w.data)))
+			}
+			pieces = append(pieces,
+				piece{off: w.off, data: w.data[:at], kept: true},
+				piece{off: w.off + at, data: w.data[at:end], part: true},
+				piece{off: w.off + end, data: w.data[end:]})
 		default:
 			first := w.off / b.cut.block()
 			for p := range w.blocks(b.cut.block()) {

@@ -1,12 +1,15 @@
 package crashfs_test
 
 import (
+	"bytes"
 	"slices"
 	"testing"
 
-	"github.com/stratalog/strata/fuzz/crashfs"
+	"github.com/cockroachdb/pebble/v2/vfs"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"github.com/stratalog/strata/fuzz/crashfs"
 )
 
 // TestImageOfFiles cuts the power over one file: "old" is durable, then two writes are not.
@@ -382,4 +385,30 @@ func TestNestedCrash(t *testing.T) {
 	assert.Equal(t, files{"/f": "X2", "/g": ""}, tree(t, two))
 	assert.Equal(t, files{"/f": "123"}, tree(t, one))
 	assert.Equal(t, files{"/f": "12"}, tree(t, fs))
+}
+
+// TestTornSector cuts a write within a sector: what is missing of that sector is zeros, and what follows
+// may be anything.
+func TestTornSector(t *testing.T) {
+	fs := crashfs.New(crashfs.Options{})
+	f, err := fs.Create("/f", vfs.WriteCategoryUnspecified)
+	require.NoError(t, err)
+	require.NoError(t, f.Sync())
+	fs.SyncAll()
+	_, err = f.WriteAt(bytes.Repeat([]byte{'x'}, 2000), 100)
+	require.NoError(t, err)
+	snap := fs.Snapshot()
+	for _, at := range []int64{1, 35, 411, 412, 413, 923, 924, 1500, 2000} {
+		cut := crashfs.Cut{Policy: crashfs.Torn, Ops: 1 << 20, Bytes: at, Missing: crashfs.Garbage, Seed: 7}
+		b, err := snap.Image(cut).ReadFile("/f")
+		require.NoError(t, err)
+		require.Len(t, b, 2100)
+		end := min((100+at+511)/512*512, 2100)
+		require.Equal(t, bytes.Repeat([]byte{'x'}, int(at)), b[100:100+at])
+		require.Equal(t, make([]byte, end-100-at), b[100+at:end], "cut at %d", at)
+		if end < 2100 {
+			require.NotEqual(t, make([]byte, 2100-end), b[end:], "cut at %d", at)
+		}
+	}
+	require.NoError(t, f.Close())
 }
