@@ -163,6 +163,17 @@ func (p *Partition) check() error {
 
 func (t *Topic) system() bool { return strings.HasPrefix(t.name, SystemPrefix) }
 
+// CheckTopicName returns a *NameError when CreateTopic does not accept the name.
+func CheckTopicName(name string) error {
+	if err := checkName(name); err != nil {
+		return err
+	}
+	if strings.HasPrefix(name, SystemPrefix) {
+		return &NameError{Name: name, Reason: "names that begin with " + SystemPrefix + " are the engine's"}
+	}
+	return nil
+}
+
 // checkName returns a *NameError when name is not accepted for a topic: the rules are Kafka's.
 func checkName(name string) error {
 	switch {

@@ -17,11 +17,12 @@ func (l *Log) CreateTopic(ctx context.Context, name string, o TopicOptions) (*To
 }
 
 func (l *Log) createTopic(ctx context.Context, name string, o TopicOptions, system bool) (*Topic, error) {
-	if err := checkName(name); err != nil {
-		return nil, err
+	check := CheckTopicName
+	if system {
+		check = checkName
 	}
-	if !system && len(name) >= len(SystemPrefix) && name[:len(SystemPrefix)] == SystemPrefix {
-		return nil, &NameError{Name: name, Reason: "names that begin with " + SystemPrefix + " are the engine's"}
+	if err := check(name); err != nil {
+		return nil, err
 	}
 	if o.Partitions == 0 {
 		o.Partitions = 1

@@ -106,6 +106,11 @@ func (a *app) append(ctx context.Context, args []string, f *appendFlags) error {
 	if err != nil {
 		return err
 	}
+	if f.create {
+		if err := log.CheckTopicName(args[1]); err != nil {
+			return err // before there is a log
+		}
+	}
 	input, size := a.stdin, int64(-1)
 	if len(args) == 3 && args[2] != "-" {
 		file, err := os.Open(args[2])

@@ -27,6 +27,9 @@ is an error.`,
 		if partitions < 1 {
 			return usage("--partitions %d: a topic has at least one", partitions)
 		}
+		if err := log.CheckTopicName(args[1]); err != nil {
+			return err // before there is a log
+		}
 		return a.withLog(args[0], nil, func(l *log.Log) error {
 			t, err := l.Topic(args[1])
 			if errors.Is(err, log.ErrNoTopic) {

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"path/filepath"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -43,4 +44,15 @@ func TestTopics(t *testing.T) {
 func TestVersion(t *testing.T) {
 	require.Contains(t, do(t, "", "version"), "format 1")
 	require.EqualValues(t, 1, objects(t, do(t, "", "version", "--json"))[0]["format"])
+}
+
+// TestBadTopicName checks that a name that no topic can have leaves no log behind.
+func TestBadTopicName(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "log")
+	for _, args := range [][]string{{"create", dir, "bad name"}, {"create", dir, "__strata.mine"}, {"append", dir, "bad name", "--create"}} {
+		r := try(t, "a line\n", args...)
+		require.Equal(t, exitNotDone, r.status)
+		require.Contains(t, r.errors, "invalid name")
+		require.NoDirExists(t, dir)
+	}
 }
