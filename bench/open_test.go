@@ -110,6 +110,23 @@ func timeOpen(tb testing.TB, dir string, records int64) (took time.Duration, hea
 	return took, int64(after.HeapAlloc) - int64(before.HeapAlloc)
 }
 
+// damageSealed flips a bit in the middle of a sealed segment.
+func damageSealed(tb testing.TB, dir string) {
+	tb.Helper()
+	segments, err := filepath.Glob(filepath.Join(dir, "log", "*.seg"))
+	require.NoError(tb, err)
+	slices.Sort(segments)
+	path := segments[len(segments)/2]
+	b, err := os.ReadFile(path)
+	require.NoError(tb, err)
+	b[len(b)/2] ^= 1
+	require.NoError(tb, os.Remove(path)) // it is a link
+	require.NoError(tb, os.WriteFile(path, b, 0o600))
+	report, err := log.Verify(ctx, dir, log.VerifyOptions{})
+	require.NoError(tb, err)
+	require.NotEmpty(tb, report.Findings)
+}
+
 // TestOpenCost holds opening to the size of the last segment: a log of many segments opens as fast as
 // one of few, after Close and after a kill, and in little memory.
 func TestOpenCost(t *testing.T) {
@@ -120,8 +137,12 @@ func TestOpenCost(t *testing.T) {
 	smallClean, smallKilled, smallRecords := grown(t, 3, segmentBytes)
 	bigClean, bigKilled, bigRecords := grown(t, many, segmentBytes)
 	require.Greater(t, bigRecords, 8*smallRecords)
+	bigDamaged := filepath.Join(t.TempDir(), "damaged")
+	copyLog(t, bigClean, bigDamaged)
+	damageSealed(t, bigDamaged)
 	for _, tc := range []struct{ name, small, big string }{
 		{"after Close", smallClean, bigClean}, {"after a kill", smallKilled, bigKilled},
+		{"with a damaged sealed segment", smallClean, bigDamaged},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			// Other work on the machine can fall on one of the two: it is enough when one round shows it.

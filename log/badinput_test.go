@@ -242,6 +242,11 @@ func TestReadOnlyFileSystem(t *testing.T) {
 	_, err := log.Open("data", log.Options{FS: fs})
 	require.ErrorIs(t, err, syscall.EROFS)
 	fs.SetReadOnly(false)
+	denied := fs.Inject(crashfs.Fault{Match: crashfs.Mutating, Sticky: true, Err: syscall.EACCES})
+	_, err = log.Open("data", log.Options{FS: fs})
+	require.ErrorIs(t, err, syscall.EACCES)
+	require.NotErrorIs(t, err, log.ErrCorrupt)
+	denied.Remove()
 	l = open(t, fs, "data", log.Options{})
 	require.NoError(t, l.Close())
 }
