@@ -30,6 +30,10 @@ type Member struct {
 	wake   context.CancelFunc        // ends the wait of Records; guarded by mu
 	closed bool                      // guarded by mu
 
+	// last is the claim of the record that was delivered last: most calls are about that. Records stores it
+	// before the record goes out, so a call about a record never finds an earlier claim of its partition.
+	last atomic.Pointer[claim]
+
 	reading atomic.Bool
 	// turns counts the loop bodies that began and those that ended: it is odd while one is under way.
 	turns atomic.Uint64
@@ -107,6 +111,9 @@ func (m *Member) current() []*claim {
 }
 
 func (m *Member) claim(tp TopicPartition) *claim {
+	if c := m.last.Load(); c != nil && c.tp == tp {
+		return c
+	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	return m.claims[tp]
@@ -132,6 +139,7 @@ func (m *Member) assign(s *State, moved []TopicPartition, begins map[TopicPartit
 			got = append(got, tp)
 		}
 	}
+	m.last.Store(nil)
 	m.list = nil
 	for _, c := range m.claims {
 		m.list = append(m.list, c)
@@ -320,6 +328,9 @@ func (m *Member) deliver(ctx context.Context, c *claim, end int64, others bool, 
 
 // body runs the loop body for r.
 func (m *Member) body(c *claim, r log.Record, yield func(log.Record, error) bool) (more bool) {
+	if m.last.Load() != c {
+		m.last.Store(c)
+	}
 	m.turns.Add(1)
 	defer func() {
 		m.turns.Add(1)

@@ -55,6 +55,13 @@ type follower interface {
 	follow(ready func(), each func(record []byte) bool) error
 }
 
+// grouper reads as a durable consumer, which acknowledges what it has read.
+type grouper interface {
+	// consume calls each with every record and acknowledges it. It returns when all acknowledgements are
+	// where they belong. Each call is a new consumer.
+	consumeGroup(records int, each func(record []byte)) error
+}
+
 // writerFunc is a writer that many goroutines may use.
 type writerFunc func(records [][]byte) error
 

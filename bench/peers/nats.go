@@ -2,6 +2,7 @@ package main
 
 import (
 	"errors"
+	"fmt"
 	"time"
 
 	"github.com/nats-io/nats-server/v2/server"
@@ -31,7 +32,7 @@ var natsEngine = engine{
 			return nil, err
 		}
 		_, err = js.AddStream(&nats.StreamConfig{Name: "log", Subjects: []string{"log"}, Storage: nats.FileStorage})
-		return &natsStore{srv, nc, js}, err
+		return &natsStore{srv: srv, nc: nc, js: js}, err
 	},
 }
 
@@ -39,6 +40,8 @@ type natsStore struct {
 	srv *server.Server
 	nc  *nats.Conn
 	js  nats.JetStreamContext
+
+	consumers int
 }
 
 func (s *natsStore) writer() writer { return s }
@@ -105,6 +108,37 @@ func (s *natsStore) consume(from nats.SubOpt, ready func(), each func([]byte) bo
 			return sub.Unsubscribe()
 		}
 	}
+}
+
+// consumeGroup pulls batches of 1,000, and acknowledges each by its last message, which stands for those
+// before it.
+func (s *natsStore) consumeGroup(records int, each func([]byte)) error {
+	s.consumers++
+	name := fmt.Sprint("g", s.consumers)
+	sub, err := s.js.PullSubscribe("log", name, nats.AckAll(), nats.DeliverAll(), nats.MaxAckPending(10_000))
+	if err != nil {
+		return err
+	}
+	for n := 0; n < records; {
+		messages, err := sub.Fetch(min(1000, records-n), nats.MaxWait(30*time.Second))
+		if err != nil {
+			return err
+		}
+		for _, m := range messages {
+			each(m.Data)
+		}
+		n += len(messages)
+		last := messages[len(messages)-1]
+		if n < records {
+			err = last.Ack()
+		} else {
+			err = last.AckSync()
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return sub.Unsubscribe()
 }
 
 func (s *natsStore) follow(ready func(), each func([]byte) bool) error {

@@ -3,17 +3,20 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"log/slog"
 
+	"github.com/stratalog/strata/consumer"
 	"github.com/stratalog/strata/log"
 )
 
 var background = context.Background()
 
 type strataStore struct {
-	l *log.Log
-	p *log.Partition
+	l      *log.Log
+	p      *log.Partition
+	groups int
 }
 
 // strata returns Strata as one of its rows: the plain one gives each commit to the operating system,
@@ -48,7 +51,7 @@ func openStrata(dir string, o log.Options) (*strataStore, error) {
 	if err != nil {
 		return nil, errors.Join(err, l.Close())
 	}
-	return &strataStore{l, t.Partition(0)}, nil
+	return &strataStore{l: l, p: t.Partition(0)}, nil
 }
 
 type strataWriter struct {
@@ -110,6 +113,25 @@ func (s *strataStore) follow(ready func(), each func([]byte) bool) error {
 		}
 	}
 	return nil
+}
+
+func (s *strataStore) consumeGroup(records int, each func([]byte)) error {
+	if err := s.l.Sync(background); err != nil {
+		return err
+	}
+	s.groups++
+	m, err := consumer.Join(background, s.l, fmt.Sprint("g", s.groups), consumer.Options{Topics: []string{"events"}})
+	if err != nil {
+		return err
+	}
+	for r, err := range m.Available(background) {
+		if err != nil {
+			return errors.Join(err, m.Close())
+		}
+		each(r.Value)
+		m.Mark(r)
+	}
+	return errors.Join(m.Commit(background), m.Close())
 }
 
 func (s *strataStore) close() error { return s.l.Close() }

@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/stratalog/strata/bench"
@@ -71,6 +72,10 @@ func workloads() []workload {
 			name: "W9", title: "from append to follower at 10,000 records/s, 128 B, not synced", value: "p50", unit: "µs (p50)", lower: true,
 			cases: []string{"128B"}, takes: notYardstick, trial: follow,
 		},
+		workload{
+			name: "W11", title: "replay by a durable consumer that acknowledges, the log of W6", cases: []string{"1KiB"},
+			takes: func(e engine) bool { return e.name == "strata" || e.name == "nats" }, trial: groupTrial,
+		},
 	)
 	for i := range list {
 		if list[i].value == "" {
@@ -81,7 +86,7 @@ func workloads() []workload {
 }
 
 // family is the workload's name without its variant: what -only and engine.only speak of.
-func (w workload) family() string { return w.name[:2] }
+func (w workload) family() string { return strings.SplitN(w.name, "-", 2)[0] }
 
 // unsynced is a trial of W1 or W2.
 func unsynced(batch int) func(*run, engine, string) (values, error) {
@@ -238,6 +243,38 @@ func replayTrial(b *run, e engine, _ string) (values, error) {
 	runtime.ReadMemStats(&after)
 	if n != b.records || size != n*readSize || wrong > 0 {
 		return nil, fmt.Errorf("replayed %d records of %d bytes instead of %d, %d wrong", n, size, b.records, wrong)
+	}
+	return values{"rate": float64(n) / took.Seconds(), "allocs": float64(after.Mallocs-before.Mallocs) / float64(n)}, nil
+}
+
+// groupTrial is a trial of W11.
+func groupTrial(b *run, e engine, _ string) (values, error) {
+	s, err := b.loaded(e)
+	if err != nil {
+		return nil, err
+	}
+	g, ok := s.(grouper)
+	if !ok {
+		return nil, errors.ErrUnsupported
+	}
+	payloads := b.payloads[readSize]
+	runtime.GC()
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	began := time.Now()
+	n, wrong := 0, 0
+	if err := g.consumeGroup(b.records, func(record []byte) {
+		if n%128 == 0 && !bytes.Equal(record, payloads[n%b.cycle]) {
+			wrong++
+		}
+		n++
+	}); err != nil {
+		return nil, err
+	}
+	took := time.Since(began)
+	runtime.ReadMemStats(&after)
+	if n != b.records || wrong > 0 {
+		return nil, fmt.Errorf("consumed %d records instead of %d, %d wrong", n, b.records, wrong)
 	}
 	return values{"rate": float64(n) / took.Seconds(), "allocs": float64(after.Mallocs-before.Mallocs) / float64(n)}, nil
 }
