@@ -110,10 +110,15 @@ func (m *Member) current() []*claim {
 	return m.list
 }
 
-func (m *Member) claim(tp TopicPartition) *claim {
-	if c := m.last.Load(); c != nil && c.tp == tp {
+// delivered returns the claim by which a record was delivered, or a later one of its partition.
+func (m *Member) delivered(r *log.Record) *claim {
+	if c := m.last.Load(); c != nil && c.tp.Partition == r.Partition && c.tp.Topic == r.Topic {
 		return c
 	}
+	return m.claim(TopicPartition{r.Topic, r.Partition})
+}
+
+func (m *Member) claim(tp TopicPartition) *claim {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	return m.claims[tp]
@@ -374,7 +379,7 @@ func (m *Member) wait(ctx context.Context, list []*claim) error {
 // Mark says that a record that the member has delivered is finished. The offset that is committed is that
 // of the first one that is not.
 func (m *Member) Mark(r log.Record) {
-	m.finish(m.claim(TopicPartition{r.Topic, r.Partition}), r.Offset)
+	m.finish(m.delivered(&r), r.Offset)
 }
 
 func (m *Member) finish(c *claim, offset int64) {
@@ -385,7 +390,7 @@ func (m *Member) finish(c *claim, offset int64) {
 
 // MarkWith is Mark, and sets the metadata that is committed with the partition's offset.
 func (m *Member) MarkWith(r log.Record, metadata string) {
-	c := m.claim(TopicPartition{r.Topic, r.Partition})
+	c := m.delivered(&r)
 	if c != nil {
 		c.mu.Lock()
 		c.metadata = metadata
@@ -401,8 +406,7 @@ func (m *Member) MarkWith(r log.Record, metadata string) {
 // commit has failed is tried again with the same record. Partitions of which Done is used are not
 // committed by marks.
 func (m *Member) Done(r log.Record) log.Condition {
-	tp := TopicPartition{r.Topic, r.Partition}
-	c := m.claim(tp)
+	c := m.delivered(&r)
 	if c == nil {
 		// Not owned any more: a condition that cannot hold says so where the commit is made.
 		t, err := m.g.l.Topic(r.Topic)

@@ -163,7 +163,7 @@ func (r *runner) park(ctx context.Context, j *job, cause error) error {
 	}
 	// A crash before the offset is committed brings the record again: it is parked once all the same.
 	c.Require(log.Once(fmt.Sprintf("parked/%s/%s/%d/%d", r.m.g.name, source.ID(), j.r.Partition, j.r.Offset)))
-	cl := r.m.claim(TopicPartition{j.r.Topic, j.r.Partition})
+	cl := r.m.delivered(&j.r)
 	if cl == nil {
 		return &FencedError{Group: r.m.g.name, Topic: j.r.Topic, Partition: j.r.Partition}
 	}
