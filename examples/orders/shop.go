@@ -189,7 +189,9 @@ func (s *shop) untilFinished(ctx context.Context, end func(), progress interface
 			}
 		}
 		_, sent := s.w.sum("mail/")
-		if n >= s.o.orders && sent+s.deadMails() >= int(s.mails.Partition(0).Next()) {
+		// Each order that is completed has a mail, which may not be synced yet, and so is not seen by the group.
+		mails := max(counts[saga.Completed], int(s.mails.Partition(0).Next()))
+		if n >= s.o.orders && sent+s.deadMails() >= mails {
 			return nil
 		}
 		select {
