@@ -27,6 +27,7 @@ type options struct {
 	json        bool
 	eventDriven bool
 	child       bool
+	hold        bool // the last order is not placed: who is to be killed must not finish before
 }
 
 func main() {
@@ -38,6 +39,7 @@ func main() {
 	flag.BoolVar(&o.json, "json", false, "print one JSON object")
 	flag.BoolVar(&o.eventDriven, "event-driven", false, "transitions on events rather than steps")
 	flag.BoolVar(&o.child, "child", false, "be the program that is killed")
+	flag.BoolVar(&o.hold, "hold", false, "as the child, place all orders but the last one")
 	flag.Parse()
 	if !o.crash {
 		o.crashes = 0
@@ -112,7 +114,7 @@ func runChild(ctx context.Context, o options, limit int, progress io.Writer) (ki
 		return false, err
 	}
 	c := exec.CommandContext(ctx, self, "--child", "--dir", o.dir, "--orders", strconv.Itoa(o.orders),
-		"--event-driven="+strconv.FormatBool(o.eventDriven))
+		"--event-driven="+strconv.FormatBool(o.eventDriven), "--hold="+strconv.FormatBool(limit >= 0))
 	c.Stderr = progress
 	pipe, err := c.StdoutPipe()
 	if err != nil {

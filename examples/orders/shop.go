@@ -119,9 +119,13 @@ func work(ctx context.Context, o options, progress interface{ Write([]byte) (int
 // its saga, or the first command of it.
 func (s *shop) place(ctx context.Context) error {
 	const atOnce = 50
-	for from := 0; from < s.o.orders; from += atOnce {
+	orders := s.o.orders
+	if s.o.hold {
+		orders--
+	}
+	for from := 0; from < orders; from += atOnce {
 		var acks []*log.Ack
-		for n := from; n < min(from+atOnce, s.o.orders); n++ {
+		for n := from; n < min(from+atOnce, orders); n++ {
 			c := s.l.NewCommit()
 			if s.o.eventDriven {
 				c.Append(s.commands, log.Record{Key: []byte(orderID(n)), Value: []byte("reserve")})
