@@ -266,6 +266,12 @@ func TestHundredGroups(t *testing.T) {
 	require.NoError(t, err)
 	// Of each: the group with a member, where the partition begins, its offset, the group without.
 	require.Equal(t, int64(100*4), own.Partition(0).Next())
+	counts := map[string]int{}
+	for r, err := range l.Read(log.Oldest, log.ReadOptions{System: true}) {
+		require.NoError(t, err)
+		counts[r.Topic]++
+	}
+	require.Equal(t, map[string]int{"events": 50, "__strata.groups": 400, "__strata.topics": 3}, counts)
 }
 
 // TestFault_S04_Zombie freezes a member in its loop body until its partition has moved: its commit, by

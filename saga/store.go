@@ -203,7 +203,7 @@ func (s *Store) ask(ctx context.Context, saga, id, what string, event func(*Inst
 	}
 }
 
-// Wait waits until an instance is final or parked, and returns it.
+// Wait waits until an instance is final or parked, and that is synced, and returns it.
 func (s *Store) Wait(ctx context.Context, saga, id string) (Instance, error) {
 	t, err := s.e.l.Topic(viewName)
 	if err != nil {
@@ -212,6 +212,9 @@ func (s *Store) Wait(ctx context.Context, saga, id string) (Instance, error) {
 	key := instanceKey(saga, id)
 	from := t.Partition(0).Next()
 	in, err := s.Get(ctx, saga, id)
+	if err == nil && in.settled() && !s.e.l.Options().ReadOnly {
+		err = s.e.l.Sync(ctx) // the view sees what is written
+	}
 	if err != nil || in.settled() {
 		return in, err
 	}

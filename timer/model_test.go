@@ -92,7 +92,7 @@ func (w *world) check() {
 	fired := map[string]int{}
 	topic, err := w.l.Topic("fired")
 	require.NoError(w.t, err)
-	for r, err := range topic.Read(log.Oldest) {
+	for r, err := range topic.Read(log.Oldest, log.ReadOptions{Unsynced: true}) { // a view sees what is written
 		require.NoError(w.t, err)
 		fired[string(r.Value)]++
 	}
