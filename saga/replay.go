@@ -55,7 +55,9 @@ func Replay(d Def, history []Event) error {
 			if err := p.plan(); err != nil {
 				return err
 			}
-			if !contains(p.events, e) {
+			// A signal can come between the plan to wait for it and the commit of that.
+			came := e.Type == EventAwaiting && contains(p.events, &Event{Type: EventIntended, Step: e.Step})
+			if !came && !contains(p.events, e) {
 				r := &ReplayError{Saga: c.name, Event: *e}
 				for j := range p.events {
 					r.Would = append(r.Would, describe(&p.events[j]))
