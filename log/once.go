@@ -1,6 +1,7 @@
 package log
 
 import (
+	"context"
 	"encoding/binary"
 	"errors"
 )
@@ -116,4 +117,29 @@ func engineView(name string) View {
 		return producersView{}
 	}
 	return nil
+}
+
+// Committed returns the Result of the commit that was made under Once(key), with Duplicate set, when that
+// is synced; false when there is none yet. One that is under way may not be seen.
+func (l *Log) Committed(ctx context.Context, key string) (Result, bool, error) {
+	v, err := l.answerer(ctx, onceView{}.Name())
+	if err != nil {
+		return Result{}, false, err
+	}
+	h := ViewHandle{v}
+	value, ok, err := h.Get(ctx, []byte(key))
+	if err != nil || !ok {
+		return Result{}, false, err
+	}
+	d, err := onceView{}.Verdict(nil, value)
+	if err != nil {
+		return Result{}, false, err
+	}
+	r := l.duplicate(d)
+	if n := len(d.Batches); n > 0 && d.Batches[n-1].Position >= l.syncedPosition.Load() {
+		if err := l.Sync(ctx); err != nil {
+			return Result{}, false, err
+		}
+	}
+	return *r, true, nil
 }

@@ -217,3 +217,30 @@ func TestOnceComesFirst(t *testing.T) {
 	require.Equal(t, int64(2), p.Next())
 	require.NoError(t, l.Close())
 }
+
+// TestCommitted asks what became of a key without committing anything, and finds what Once tells.
+func TestCommitted(t *testing.T) {
+	fs := vfs.NewMem()
+	var first log.Result
+	for round := range 2 {
+		l := open(t, fs, "data", log.Options{SyncInterval: -1})
+		if round == 0 {
+			_, ok, err := l.Committed(ctx, "key")
+			require.NoError(t, err)
+			require.False(t, ok)
+			first, err = once(l, "key", "value", log.Written)
+			require.NoError(t, err)
+			require.Less(t, l.Position(), first.Batches()[1].Position, "not synced yet")
+		}
+		r, ok, err := l.Committed(ctx, "key")
+		require.NoError(t, err)
+		require.True(t, ok)
+		require.True(t, r.Duplicate)
+		require.Equal(t, first.Position, r.Position)
+		require.Len(t, r.Batches(), 2)
+		require.Greater(t, l.Position(), first.Batches()[1].Position, "what it tells is synced")
+		require.NoError(t, l.Close())
+		_, _, err = l.Committed(ctx, "key")
+		require.ErrorIs(t, err, log.ErrClosed)
+	}
+}
