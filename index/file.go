@@ -8,16 +8,21 @@ import (
 	"math"
 	"sort"
 	"sync"
+	"sync/atomic"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 )
 
-// File is the index of a sealed segment, read from disk block by block as it is asked. It keeps
-// nothing of what it read. Its methods may be called concurrently, Close too.
+// File is the index of a sealed segment, read from disk block by block as it is asked. Of what it read it
+// keeps inner nodes, as long as all files together have few of them. Its methods may be called
+// concurrently, Close too.
 type File struct {
 	name string // base name, for errors; immutable
 	head *head  // immutable
 	salt uint64 // immutable
+	// inner are the inner nodes that were read and kept, by number. A kept one never changes.
+	inner []atomic.Pointer[block]
+	kept  atomic.Int64 // how many
 
 	// mu keeps the file open while a block is read. It guards closed.
 	mu     sync.RWMutex
@@ -78,6 +83,7 @@ func open(fs vfs.FS, path string) (_ *File, err error) {
 		return nil, &CorruptError{File: name, Byte: min(info.Size(), want), Check: "length", Want: uint64(want), Got: uint64(info.Size())}
 	}
 	f.salt = b.check()
+	f.inner = make([]atomic.Pointer[block], min(f.head.nodes-f.head.leaves, keptPerFile))
 	return f, nil
 }
 
@@ -90,6 +96,7 @@ func (f *File) Close() error {
 		return nil
 	}
 	f.closed = true
+	keptBlocks.Add(-f.kept.Load())
 	if err := f.file.Close(); err != nil {
 		return fmt.Errorf("index: close %s: %w", f.name, err)
 	}
@@ -132,6 +139,9 @@ func (f *File) readAt(b *block, number uint32) error {
 // read reads a block and checks that it is the one of that number and level and that its rows
 // lie in it.
 func (f *File) read(b *block, number uint32, level uint8) error {
+	if f.recall(b, number, level) {
+		return nil
+	}
 	if err := f.readAt(b, number); err != nil {
 		return err
 	}
@@ -154,7 +164,68 @@ func (f *File) read(b *block, number uint32, level uint8) error {
 	if n := b.rows(); n < 1 || n > most {
 		return f.corrupt(number, 2, "rows", uint64(most), uint64(n))
 	}
+	f.keep(b, number, level)
 	return nil
+}
+
+// A lookup reads an inner node a level, and a few nodes stand above hundreds of leaves: kept, they save
+// most of what a lookup reads.
+const (
+	keptPerFile = 64
+	keptAtAll   = 4096 // 16 MiB in the whole process
+)
+
+// keptBlocks is how many inner nodes are kept by all files.
+var keptBlocks atomic.Int64
+
+// slot returns where the inner node of that number is kept, nil when it is not to be.
+func (f *File) slot(number uint32, level uint8) *atomic.Pointer[block] {
+	first := f.head.leaves + 1
+	if level == 0 || level == levelTopics || number < first || number-first >= uint32(len(f.inner)) {
+		return nil
+	}
+	return &f.inner[number-first]
+}
+
+// recall copies a kept node into b.
+func (f *File) recall(b *block, number uint32, level uint8) bool {
+	slot := f.slot(number, level)
+	if slot == nil {
+		return false
+	}
+	k := slot.Load()
+	if k == nil || k.level() != level {
+		return false
+	}
+	*b = *k
+	return true
+}
+
+// forget drops the nodes that are kept.
+func (f *File) forget() {
+	f.mu.RLock() // so that Close does not count them too
+	defer f.mu.RUnlock()
+	for i := range f.inner {
+		if f.inner[i].Swap(nil) != nil && !f.closed {
+			f.kept.Add(-1)
+			keptBlocks.Add(-1)
+		}
+	}
+}
+
+// keep keeps a node that was checked.
+func (f *File) keep(b *block, number uint32, level uint8) {
+	slot := f.slot(number, level)
+	if slot == nil || slot.Load() != nil || keptBlocks.Load() >= keptAtAll {
+		return
+	}
+	f.mu.RLock() // so that Close counts it
+	defer f.mu.RUnlock()
+	k := *b
+	if !f.closed && slot.CompareAndSwap(nil, &k) {
+		f.kept.Add(1)
+		keptBlocks.Add(1)
+	}
 }
 
 // corrupt makes an error of what was found at a byte of a block.

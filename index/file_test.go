@@ -5,6 +5,7 @@ import (
 	"errors"
 	"math"
 	"os"
+	"sync/atomic"
 	"testing"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
@@ -286,4 +287,58 @@ func TestReadErrors(t *testing.T) {
 		require.ErrorIs(t, err, errInjected, "operation %d", i)
 		require.NotErrorIs(t, err, ErrCorrupt, "operation %d", i)
 	}
+}
+
+// TestKeptNodes shows that inner nodes are read once, that a file gives back what it keeps, and that more
+// than the bound is not kept.
+func TestKeptNodes(t *testing.T) {
+	m := NewMemory()
+	for i := range int64(200_000) {
+		require.NoError(t, m.Add(uint32(i%1000), Entry{Offset: i / 1000, Byte: i * 64, Count: 1, Bytes: 50}))
+	}
+	before := keptBlocks.Load()
+	f, err := opened(t, encoded(t, m))
+	require.NoError(t, err)
+	counted := &counting{File: f.file}
+	f.file = counted
+	require.Greater(t, f.head.height, uint8(1))
+	lookup := func() {
+		for p := range uint32(1000) {
+			want, _, _ := m.Find(p, 77)
+			got, ok, err := f.Find(p, 77)
+			require.NoError(t, err)
+			require.True(t, ok)
+			require.Equal(t, want, got)
+		}
+	}
+	lookup()
+	kept := f.kept.Load()
+	require.Equal(t, int64(f.head.nodes-f.head.leaves), kept)
+	require.Equal(t, before+kept, keptBlocks.Load())
+	counted.reads.Store(0)
+	lookup()
+	require.LessOrEqual(t, counted.reads.Load(), int64(1100), "a leaf for each lookup, and rarely one more")
+	require.NoError(t, f.Verify())
+	lookup()
+	require.NoError(t, f.Close())
+	require.Equal(t, before, keptBlocks.Load())
+
+	keptBlocks.Add(keptAtAll)
+	defer keptBlocks.Add(-keptAtAll)
+	f, err = opened(t, encoded(t, m))
+	require.NoError(t, err)
+	lookup()
+	require.Zero(t, f.kept.Load())
+	require.NoError(t, f.Close())
+}
+
+// counting counts reads.
+type counting struct {
+	vfs.File
+	reads atomic.Int64
+}
+
+func (c *counting) ReadAt(b []byte, at int64) (int, error) {
+	c.reads.Add(1)
+	return c.File.ReadAt(b, at)
 }

@@ -7,6 +7,7 @@ package index
 //
 // It does not compare the index with its segment. It holds 24 bytes a leaf.
 func (f *File) Verify() error {
+	f.forget() // what is on disk now is judged
 	b := new(block)
 	if err := f.verifyHead(b); err != nil {
 		return err
