@@ -1,6 +1,7 @@
 package log
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"math"
@@ -93,6 +94,9 @@ func (l *Log) locateLinear(ps parts, lo, hi int, number uint32, offset int64) (i
 
 // catalogNextOf returns the offset that the partition gave next when the segment began.
 func (l *Log) catalogNextOf(p *part, number uint32) (int64, error) {
+	if tables := p.tables.Load(); tables != nil {
+		return catalogNext(*tables, number), nil
+	}
 	seg, err := p.open()
 	if err != nil {
 		return 0, err
@@ -101,8 +105,17 @@ func (l *Log) catalogNextOf(p *part, number uint32) (int64, error) {
 	if err != nil {
 		return 0, err
 	}
-	return catalogNext(f.Tables(), number), nil
+	tables := f.Tables()
+	if len(tables) <= keptTablesBytes {
+		kept := bytes.Clone(tables)
+		p.tables.Store(&kept)
+	}
+	return catalogNext(tables, number), nil
 }
+
+// keptTablesBytes is up to which size the tables of a catalog stay in memory: those of a log with many
+// partitions do not.
+const keptTablesBytes = 4 << 10
 
 // offsetAtTime returns the first offset of p whose timestamp is at or after ms, or math.MaxInt64.
 func (l *Log) offsetAtTime(ps parts, p *Partition, ms int64) (int64, error) {

@@ -111,6 +111,7 @@ type Log struct {
 	sealer  sync.WaitGroup
 	count   counters
 	waiters sync.Pool // of *waiter whose commits are decided
+	walkers sync.Pool // of *walker whose loops have ended
 }
 
 // place is an end of the log: the position behind it, and the byte behind its last frame.

@@ -80,6 +80,7 @@ func (l *Log) iterate(ctx context.Context, rd reading) iter.Seq2[Record, error] 
 			yield(Record{}, err)
 			return
 		}
+		defer l.endWalk(w)
 		var r Record
 		for {
 			err := w.next(&r)
@@ -135,8 +136,9 @@ func (l *Log) begin(rd *reading) (*walker, error) {
 	if err := l.readable(); err != nil {
 		return nil, err
 	}
-	c := &cursor{l: l, unsynced: rd.options.Unsynced}
-	w := &walker{c: c, bound: !rd.follow}
+	w := l.newWalker()
+	c := w.c
+	c.unsynced, w.bound = rd.options.Unsynced, !rd.follow
 	if p := rd.partition; p != nil {
 		// Before looking at the end of the log, so that all of these lie before that.
 		w.endOffset = p.synced.Load()
@@ -297,6 +299,7 @@ func (p *Partition) ReadBatches(start Start, o ...ReadOptions) iter.Seq2[RawBatc
 			yield(RawBatch{}, err)
 			return
 		}
+		defer l.endWalk(w)
 		var b RawBatch
 		var buf []byte
 		for {

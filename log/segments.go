@@ -27,6 +27,8 @@ type part struct {
 	// memory is the index of a segment that this process writes or wrote. It stays when the segment is
 	// sealed, until its file is there.
 	memory atomic.Pointer[index.Memory]
+	// tables are those of the catalog frame, when they are small and were read once. They never change.
+	tables atomic.Pointer[[]byte]
 
 	mu      sync.Mutex
 	seg     *segment.Segment // opened when first used; guarded by mu

@@ -33,6 +33,28 @@ type walker struct {
 	skipped  bool       // damage was passed: what a partition begins with is not known any more
 }
 
+// newWalker returns a walker that stands nowhere yet, with the memory of one whose loop has ended, if there
+// is one.
+func (l *Log) newWalker() *walker {
+	if w, ok := l.walkers.Get().(*walker); ok {
+		return w
+	}
+	return &walker{c: &cursor{l: l}}
+}
+
+// endWalk gives back the memory of a walker.
+func (l *Log) endWalk(w *walker) {
+	c := w.c
+	*c = cursor{l: l, sc: c.sc}
+	c.sc.Rest(keptReadBytes)
+	clear(w.expected)
+	*w = walker{c: c, expected: w.expected, decoder: w.decoder}
+	l.walkers.Put(w)
+}
+
+// keptReadBytes is how large a buffer a walker keeps for its next use.
+const keptReadBytes = 64 << 10
+
 // nextBatch moves to the next wanted batch. The error is io.EOF at the visible end, a *LostError once
 // for offsets that are gone, a *CorruptError, after which skip moves on, or one of reading.
 func (w *walker) nextBatch() error {

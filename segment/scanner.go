@@ -7,7 +7,7 @@ import (
 
 // Read-ahead starts small, so that a point read costs little, and doubles while reading goes on.
 const (
-	firstRead   = 16 << 10
+	firstRead   = 4 << 10
 	longestRead = 1 << 20
 )
 
@@ -31,6 +31,15 @@ func (s *Segment) Scan(from, limit int64) *Scanner {
 // Reset makes sc scan the frames of s that lie in [from, limit). It keeps its buffer.
 func (sc *Scanner) Reset(s *Segment, from, limit int64) {
 	*sc = Scanner{seg: s, at: from, limit: limit, buf: sc.buf[:0], bufAt: from, ahead: firstRead}
+}
+
+// Rest makes sc forget the segment. It keeps its buffer if that is no larger than kept bytes. Reset makes it
+// usable again.
+func (sc *Scanner) Rest(kept int) {
+	if cap(sc.buf) > kept {
+		sc.buf = nil
+	}
+	*sc = Scanner{buf: sc.buf[:0]}
 }
 
 // At returns the byte position of the next frame.
