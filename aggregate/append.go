@@ -109,7 +109,7 @@ func (s *Store) commitLoose(ctx context.Context, b *Batch, loose []string) (Resu
 		r, ack, err := s.commitHeld(ctx, b, held)
 		s.leave(held)
 		if err != nil {
-			return Result{}, err
+			return s.refused(ctx, b, err)
 		}
 		res, err := ack.Wait(ctx)
 		var conflict *VersionConflictError
@@ -120,6 +120,19 @@ func (s *Store) commitLoose(ctx context.Context, b *Batch, loose []string) (Resu
 			return Result{}, &VersionConflictError{Stream: conflict.Stream, Expected: e, Actual: conflict.Actual}
 		}
 	}
+}
+
+// refused returns the result of the first commit with the command id of b, if there was one, and err, for
+// which b was refused before it was tried, otherwise.
+func (s *Store) refused(ctx context.Context, b *Batch, err error) (Result, error) {
+	if b.CommandID == "" || !errors.Is(err, ErrVersionConflict) && !errors.Is(err, ErrTombstone) {
+		return Result{}, err
+	}
+	res, done, findErr := s.l.Committed(ctx, s.onceKey(b.CommandID))
+	if findErr != nil || !done {
+		return Result{}, errors.Join(err, findErr)
+	}
+	return s.first(ctx, b, &res)
 }
 
 func (s *Store) leave(held []*gate) {
@@ -134,6 +147,9 @@ func (s *Store) commitHeld(ctx context.Context, b *Batch, held []*gate) (Result,
 	for _, g := range held {
 		if !g.known {
 			h, err := s.head(ctx, g.name)
+			if err == nil && h.tombstone {
+				err = &TombstoneError{Stream: g.name}
+			}
 			if err != nil {
 				return Result{}, nil, err
 			}
@@ -273,6 +289,9 @@ func (s *Store) Stage(ctx context.Context, c *log.Commit, stream string, expecte
 	}
 	if len(loose) > 0 {
 		h, err := s.head(ctx, stream)
+		if err == nil && h.tombstone {
+			err = &TombstoneError{Stream: stream}
+		}
 		if err != nil {
 			return Appended{}, err
 		}

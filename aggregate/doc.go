@@ -6,6 +6,10 @@
 // commit can hold, and at most once for a command id. [Store.Load] reads the events of one stream; what
 // that costs depends on these alone.
 //
+// [Repository] is the typed layer: it loads an aggregate, lets a function decide, and appends the events
+// that this has raised, again when somebody else was faster. [Types] says which Go types the events are,
+// how they are encoded, and how old ones become new ones. [Commands] brings commands to aggregates.
+//
 // # Events are records
 //
 // An event is a record of the topic: its key is the name of the stream, its timestamp the time of the
@@ -49,5 +53,5 @@
 //
 // # Concurrency
 //
-// All methods of Store may be called concurrently.
+// All methods of Store and Repository may be called concurrently. An aggregate belongs to one goroutine.
 package aggregate

@@ -21,6 +21,15 @@ func (p place) encode() []byte {
 	return binary.BigEndian.AppendUint64(b, uint64(p.offset))
 }
 
+func decodePlace(b []byte) (place, bool) {
+	if len(b) != placeBytes {
+		return place{}, false
+	}
+	return place{
+		binary.BigEndian.Uint64(b), int32(binary.BigEndian.Uint32(b[8:])), int64(binary.BigEndian.Uint64(b[12:])),
+	}, true
+}
+
 // applySnapshots notes where snapshots are: the last one that was appended counts. A record that is no
 // snapshot is passed over, since nothing rests on snapshots.
 func applySnapshots(tx *log.ViewTx, b *log.AppliedBatch) error {

@@ -7,6 +7,7 @@ import (
 	"iter"
 	"strings"
 	"sync"
+	"sync/atomic"
 
 	"github.com/stratalog/strata/log"
 	"github.com/stratalog/strata/record"
@@ -20,9 +21,11 @@ type Store struct {
 	h    *log.ViewHandle
 	view view
 	ids  ids
-	// appending are the gates of appends that expect no definite version.
-	appending gates
-	encoders  sync.Pool // of *encoder
+	// appending are the gates of appends that expect no definite version, handling those of Handle.
+	appending, handling gates
+	encoders            sync.Pool // of *encoder
+	// snapshots is the topic of the snapshots, once it was used.
+	snapshots atomic.Pointer[log.Topic]
 }
 
 // Options configures Open. The zero value is ready for use.
