@@ -45,6 +45,16 @@ var ErrUndecided = fmt.Errorf("linear: not decided in time")
 
 // Check returns nil when the history is linearizable, each key for itself.
 func Check(history []Op, patience time.Duration) error {
+	narrowed := narrow(history)
+	for _, o := range narrowed {
+		if o.Call > o.Return {
+			return fmt.Errorf("linear: an operation on %q took effect before it began, or after it ended", o.Key)
+		}
+	}
+	return check(narrowed, patience)
+}
+
+func check(history []Op, patience time.Duration) error {
 	ops := make([]porcupine.Operation, 0, len(history))
 	for _, o := range history {
 		ops = append(ops, porcupine.Operation{ClientId: o.Client, Input: o, Output: o, Call: o.Call, Return: o.Return})

@@ -33,19 +33,65 @@ func TestCheck(t *testing.T) {
 		ops []linear.Op
 		ok  bool
 	}{
-		"one after the other":         {[]linear.Op{done(0, 1, 0), done(2, 3, 1), read(4, 5, 2)}, true},
-		"both win":                    {[]linear.Op{done(0, 3, 0), done(1, 4, 0)}, false},
-		"a stale read":                {[]linear.Op{done(0, 1, 0), read(2, 3, 0)}, false},
-		"a read at the same time":     {[]linear.Op{done(0, 3, 0), read(1, 2, 0)}, true},
-		"conflict with what is there": {[]linear.Op{done(0, 1, 0), conflict}, true},
-		"conflict before the cause":   {[]linear.Op{conflict, done(20, 21, 0)}, false},
-		"unknown, was done":           {[]linear.Op{done(0, 1, 0), unknown, read(20, 21, 2)}, true},
-		"unknown, was not done":       {[]linear.Op{done(0, 1, 0), unknown, read(20, 21, 1), read(22, 23, 1)}, true},
-		"unknown, done and undone":    {[]linear.Op{done(0, 1, 0), unknown, read(20, 21, 2), read(22, 23, 1)}, false},
+		"one after the other":                {[]linear.Op{done(0, 1, 0), done(2, 3, 1), read(4, 5, 2)}, true},
+		"both win":                           {[]linear.Op{done(0, 3, 0), done(1, 4, 0)}, false},
+		"a stale read":                       {[]linear.Op{done(0, 1, 0), read(2, 3, 0)}, false},
+		"a read at the same time":            {[]linear.Op{done(0, 3, 0), read(1, 2, 0)}, true},
+		"conflict with what is there":        {[]linear.Op{done(0, 1, 0), conflict}, true},
+		"conflict before the cause":          {[]linear.Op{conflict, done(20, 21, 0)}, false},
+		"many at once, and a read behind":    {[]linear.Op{done(0, 9, 2), done(0, 9, 1), done(0, 9, 0), read(10, 11, 3)}, true},
+		"many at once, and a read amid":      {[]linear.Op{done(0, 9, 2), done(0, 9, 1), done(0, 9, 0), read(1, 2, 2), read(3, 4, 2)}, true},
+		"many at once, and reads backwards":  {[]linear.Op{done(0, 9, 2), done(0, 9, 1), done(0, 9, 0), read(1, 2, 2), read(3, 4, 1)}, false},
+		"a version before its predecessor's": {[]linear.Op{done(0, 1, 1), done(2, 3, 0)}, false},
+		"unknown, was done":                  {[]linear.Op{done(0, 1, 0), unknown, read(20, 21, 2)}, true},
+		"unknown, was not done":              {[]linear.Op{done(0, 1, 0), unknown, read(20, 21, 1), read(22, 23, 1)}, true},
+		"unknown, done and undone":           {[]linear.Op{done(0, 1, 0), unknown, read(20, 21, 2), read(22, 23, 1)}, false},
 	} {
 		err := linear.Check(tc.ops, time.Minute)
 		require.Equal(t, tc.ok, err == nil, "%s: %v", name, err)
 	}
+}
+
+// TestNarrow draws histories of a register, good ones and such with a version that was changed, and shows
+// that narrowing changes no verdict.
+func TestNarrow(t *testing.T) {
+	good, bad := 0, 0
+	for seed := range uint64(3000) {
+		rng := rand.New(rand.NewPCG(seed, 7))
+		var ops []linear.Op
+		version := int64(0)
+		for at := range int64(2 + rng.IntN(7)) {
+			o := linear.Op{Key: "k", Client: int(at), Call: 10*at - int64(rng.IntN(25)), Return: 10*at + int64(rng.IntN(25))}
+			switch rng.IntN(3) {
+			case 0:
+				o.Append, o.Expected = true, version
+				version++
+			case 1:
+				o.Version = version
+			default:
+				o.Append, o.Outcome, o.Version, o.Expected = true, linear.Conflict, version, version+1
+			}
+			ops = append(ops, o)
+		}
+		if rng.IntN(2) == 0 {
+			o := &ops[rng.IntN(len(ops))]
+			if o.Append && o.Outcome == linear.Done {
+				o.Expected = max(0, o.Expected+int64(rng.IntN(3))-1)
+			} else {
+				o.Version = max(0, o.Version+int64(rng.IntN(3))-1)
+				o.Expected = o.Version + 1
+			}
+		}
+		with, without := linear.Check(ops, time.Minute), linear.CheckAsIs(ops, time.Minute)
+		require.Equal(t, without == nil, with == nil, "seed %d: %v, %v: %+v", seed, with, without, ops)
+		if with == nil {
+			good++
+		} else {
+			bad++
+		}
+	}
+	t.Logf("%d linearizable, %d not", good, bad)
+	require.Greater(t, min(good, bad), 300)
 }
 
 // TestT10 appends with ExpectOffset from many goroutines, cuts the power in the middle, opens again and

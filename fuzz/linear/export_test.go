@@ -1,0 +1,4 @@
+package linear
+
+// CheckAsIs is Check without narrowing.
+var CheckAsIs = check
