@@ -62,7 +62,7 @@ Exit status: 0 done; 1 done, and the answer is bad (damage found); 2 not done.`,
 	}
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
 	root.AddCommand(
-		a.createCommand(), a.appendCommand(), a.readCommand(), a.topicsCommand(), a.groupsCommand(), a.statsCommand(),
+		a.createCommand(), a.appendCommand(), a.readCommand(), a.topicsCommand(), a.groupsCommand(), a.streamsCommand(), a.eventsCommand(), a.statsCommand(),
 		a.dumpCommand(), a.verifyCommand(), a.repairCommand(), a.sagaCommand(), a.versionCommand(),
 	)
 	return root

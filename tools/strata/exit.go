@@ -55,7 +55,7 @@ func isUnknownCommand(err error) bool { return strings.HasPrefix(err.Error(), "u
 func describe(err error) string {
 	lines := strings.Split(err.Error(), "\n")
 	for i, line := range lines {
-		lines[i] = strings.TrimPrefix(strings.TrimPrefix(strings.TrimPrefix(line, "log: "), "segment: "), "consumer: ")
+		lines[i] = strings.TrimPrefix(strings.TrimPrefix(strings.TrimPrefix(strings.TrimPrefix(line, "log: "), "segment: "), "consumer: "), "aggregate: ")
 	}
 	return strings.Join(lines, "\n")
 }
