@@ -10,6 +10,8 @@ type engine struct {
 	// native says that Append may be called by many writers at once, which then share syncs. The
 	// others are given the group committer.
 	native bool
+	// events marks those that are event stores, and in W12 and W13 alone.
+	events bool
 	// only lists the workloads that it is in; nil is all that it can do.
 	only []string
 	open func(dir string, o options) (store, error)
@@ -69,15 +71,18 @@ func (f writerFunc) append(records [][]byte) error { return f(records) }
 
 // engines lists all, in the order of the tables.
 func engines() []engine {
-	return []engine{
+	return append([]engine{
 		strata("strata", ""), strata("strata-buffered", "returns before the write"),
 		strata("strata-default", "synced in the background every 100 ms, as by default"),
 		tidwall, raftWAL, etcd, bolt, pebbleEngine, promWlog, natsEngine,
 		bare, bareSync, bareOverwrite,
-	}
+	}, eventEngines()...)
 }
 
 func (e engine) in(workload string) bool {
+	if e.events {
+		return workload == "W12" || workload == "W13"
+	}
 	if e.only == nil {
 		return true
 	}

@@ -77,6 +77,7 @@ func workloads() []workload {
 			takes: func(e engine) bool { return e.name == "strata" || e.name == "nats" }, trial: groupTrial,
 		},
 	)
+	list = append(list, eventWorkloads()...)
 	for i := range list {
 		if list[i].value == "" {
 			list[i].value, list[i].unit = "rate", "records/s"
