@@ -30,7 +30,8 @@ type Batch struct {
 	CommandID string
 	// With puts more into the commit: records, conditions, a durability. It is called each time the
 	// commit is made anew, which happens when a stream that is expected to be Any or Exists has moved
-	// meanwhile. An error of it is returned, and nothing happens. Nil is nothing more.
+	// meanwhile. An error of it is returned, and nothing happens. It must not call the store but for Stage, and
+	// methods that return conditions. Nil is nothing more.
 	With func(c *log.Commit) error
 }
 

@@ -13,6 +13,7 @@ const (
 	logPkg     = "./log"
 	segmentPkg = "./segment"
 	harnessPkg = "./fuzz/harness"
+	eventsPkg  = "./aggregate"
 )
 
 var mutants = []mutant{
@@ -52,5 +53,12 @@ var mutants = []mutant{
 	{"window-trusted-too-long", "log/condition.go", "		if c.answers[i].applied < l.window.floor {", "		if c.answers[i].applied < l.window.floor && false {", logPkg, "TestReadBeforeTheWindow"},
 	{"chain-ignored", "log/condition.go", "		if a.earlier > 0 {\n			a.value", "		if false {\n			a.value", logPkg, "TestConditionsOnOneKey"},
 	{"index-not-checked", "index/file.go", "	if want := b.sum() ^ f.salt; b.check() != want {", "	if want := b.sum() ^ f.salt; b.check() != want && false {", harnessPkg, "TestT6"},
+	{"version-not-expected", "aggregate/view.go", "!expected.holds(h.version) {", "false {", eventsPkg, "S13|TestAppendExpects"},
+	{"version-not-remembered", "aggregate/view.go", "		return h.appended(h.version + uint64(binary.BigEndian.Uint32(c.Want[8:]))).encode()\n", "		return value\n", eventsPkg, "S13|TestManyWriters"},
+	{"command-twice", "aggregate/append.go", "		c.Require(log.Once(s.onceKey(b.CommandID)))\n", "		_ = log.Once\n", eventsPkg, "TestCommandHappensOnce"},
+	{"truncation-forgotten", "aggregate/view.go", "			now = h.truncated(binary.BigEndian.Uint64(rec.Value[1:]))\n", "			now = h\n", eventsPkg, "TestTruncate"},
+	{"unsynced-events-loaded", "aggregate/load.go", "if synced && p.Next() < offset+int64(count)", "if synced = false; synced && p.Next() < offset+int64(count)", eventsPkg, "TestLoadWaitsForSync"},
+	{"snapshot-trusted", "aggregate/snapshot.go", "	if !same {", "	if !same && false {", eventsPkg, "S26"},
+	{"gap-not-seen", "aggregate/load.go", "	if next <= end {", "	if false {", eventsPkg, "TestGap"},
 	{"deleted-topic-appended", "log/topic.go", "	if p.topic.deleted.Load() {", "	if false {", harnessPkg, "TestT7"},
 }
