@@ -207,6 +207,11 @@ type Ack struct {
 	sequenced bool
 }
 
+// Sequenced reports whether the commit has got its place in the log, which is so or not when CommitAsync
+// returns: it will be there unless the log fails, and with it every later commit. One that is refused, or a
+// duplicate, has none.
+func (a *Ack) Sequenced() bool { return a.sequenced }
+
 // Done is closed when the commit is decided.
 func (a *Ack) Done() <-chan struct{} { return a.done }
 
