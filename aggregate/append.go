@@ -98,17 +98,7 @@ func (s *Store) Commit(ctx context.Context, b Batch) (Result, error) {
 // a sync.
 func (s *Store) commitLoose(ctx context.Context, b *Batch, loose []string) (Result, error) {
 	for {
-		var held []*gate
-		for _, name := range loose { // sorted, so that no two callers wait for each other
-			g, err := s.appending.enter(ctx, name)
-			if err != nil {
-				s.leave(held)
-				return Result{}, err
-			}
-			held = append(held, g)
-		}
-		r, ack, err := s.commitHeld(ctx, b, held)
-		s.leave(held)
+		r, ack, err := s.commitInTurn(ctx, b, loose)
 		if err != nil {
 			return s.refused(ctx, b, err)
 		}
@@ -136,28 +126,40 @@ func (s *Store) refused(ctx context.Context, b *Batch, err error) (Result, error
 	return s.first(ctx, b, &res)
 }
 
-func (s *Store) leave(held []*gate) {
-	for _, g := range held {
-		s.appending.leave(g)
+// commitInTurn waits for the turns of the loose streams, and does commitHeld.
+func (s *Store) commitInTurn(ctx context.Context, b *Batch, loose []string) (Result, *log.Ack, error) {
+	var held []*gate
+	defer func() { // also when With panics
+		for _, g := range held {
+			s.appending.leave(g)
+		}
+	}()
+	for _, name := range loose { // sorted, so that no two callers wait for each other
+		g, err := s.appending.enter(ctx, name)
+		if err != nil {
+			return Result{}, nil, err
+		}
+		held = append(held, g)
 	}
+	return s.commitHeld(ctx, b, held)
 }
 
 // commitHeld sequences a batch whose loose streams are held.
 func (s *Store) commitHeld(ctx context.Context, b *Batch, held []*gate) (Result, *log.Ack, error) {
 	versions := make(map[string]uint64, len(held))
 	for _, g := range held {
-		if !g.known {
-			h, err := s.head(ctx, g.name)
-			if err == nil && h.tombstone {
-				err = &TombstoneError{Stream: g.name}
-			}
-			if err != nil {
-				return Result{}, nil, err
-			}
-			g.version = h.version
+		if v, ok := g.take().(uint64); ok {
+			versions[g.name] = v
+			continue
 		}
-		g.known = false
-		versions[g.name] = g.version
+		h, err := s.head(ctx, g.name)
+		if err == nil && h.tombstone {
+			err = &TombstoneError{Stream: g.name}
+		}
+		if err != nil {
+			return Result{}, nil, err
+		}
+		versions[g.name] = h.version
 	}
 	c := s.l.NewCommit()
 	r, err := s.stage(c, b, versions)
@@ -165,15 +167,9 @@ func (s *Store) commitHeld(ctx context.Context, b *Batch, held []*gate) (Result,
 		return Result{}, nil, err
 	}
 	ack := c.CommitAsync(ctx)
-	select {
-	case <-ack.Done():
-		// Refused, or as durable as it needs to be already: the next one looks for itself.
-	default:
-		if b.CommandID != "" {
-			break // it may be a duplicate, which appends nothing
-		}
+	if ack.Sequenced() {
 		for _, g := range held {
-			g.version, g.known = versions[g.name], true
+			g.left = versions[g.name]
 		}
 	}
 	return r, ack, nil

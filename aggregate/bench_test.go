@@ -195,3 +195,39 @@ func BenchmarkOneStream(b *testing.B) {
 		require.NoError(b, l.Close())
 	})
 }
+
+// BenchmarkHandle handles commands of so many goroutines, on one aggregate and on one each.
+func BenchmarkHandle(b *testing.B) {
+	for _, bc := range []struct {
+		name    string
+		workers int
+		shared  bool
+	}{{"workers=1", 1, false}, {"workers=64", 64, false}, {"workers=64/one", 64, true}} {
+		b.Run(bc.name, func(b *testing.B) {
+			l, s := openDisk(b, b.TempDir())
+			r := accountsOf(b, s, aggregate.Define("account", accountEvents, (*Account).apply).Snapshots(1, 100))
+			b.ReportAllocs()
+			b.ResetTimer()
+			var next atomic.Int64
+			var wg sync.WaitGroup
+			for w := range bc.workers {
+				wg.Go(func() {
+					for i := 0; next.Add(1) <= int64(b.N); i++ {
+						id := "one"
+						if !bc.shared {
+							id = fmt.Sprintf("%d-%d", w, i/10)
+						}
+						if _, err := r.Handle(ctx, id, func(a *Account) error { return a.Deposit(1) }); err != nil {
+							b.Error(err)
+							return
+						}
+					}
+				})
+			}
+			wg.Wait()
+			b.StopTimer()
+			b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "commands/s")
+			require.NoError(b, l.Close())
+		})
+	}
+}

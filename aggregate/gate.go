@@ -5,18 +5,25 @@ import (
 	"sync"
 )
 
-// gates let one caller at a time to each name. Who holds one may leave a version to the next.
+// gates let one caller at a time to each name. Who holds one may leave something to the next.
 type gates struct {
 	mu    sync.Mutex
 	named map[string]*gate // guarded by mu; those that somebody holds or waits for
 }
 
 type gate struct {
-	name    string
-	turn    chan struct{} // holds a token while nobody holds the gate
-	users   int           // guarded by gates.mu
-	version uint64        // belongs to the holder
-	known   bool          // version was left by the last holder; belongs to the holder
+	name  string
+	turn  chan struct{} // holds a token while nobody holds the gate
+	users int           // guarded by gates.mu
+	// left is what the last holder has left, or nil. It belongs to the holder.
+	left any
+}
+
+// take returns what the last holder has left, and forgets it.
+func (t *gate) take() any {
+	left := t.left
+	t.left = nil
+	return left
 }
 
 // enter waits for the gate called name.

@@ -283,9 +283,9 @@ func (r *Repository[A]) Snapshot(ctx context.Context, id string) error {
 // somebody else was faster it does so again from the start, up to SaveOptions.Retries times. For an id
 // without events decide is given a new aggregate. An error of decide is returned, and nothing happens.
 //
-// decide may be called several times, and so must have no effect but on the aggregate; nor may it call Handle.
-// Calls for one aggregate take turns in this process, so conflicts are only with those who append in
-// other ways.
+// decide may be called several times, and so must have no effect but on the aggregate, which it must not keep; nor
+// may it call Handle. Calls for one aggregate take turns in this process, so conflicts are only with those who
+// append in other ways; each finds the aggregate as the one before has left it, and many share a sync.
 //
 // With a command id that was done before, decide is not called, and the result of the first time is
 // returned.
@@ -295,11 +295,6 @@ func (r *Repository[A]) Handle(ctx context.Context, id string, decide func(*A) e
 	if retries == 0 {
 		retries = defaultRetries
 	}
-	g, err := r.s.handling.enter(ctx, r.t.Stream(id))
-	if err != nil {
-		return Result{}, err
-	}
-	defer r.s.handling.leave(g)
 	for attempt := 0; ; attempt++ {
 		res, err := r.try(ctx, id, decide, options)
 		var conflict *VersionConflictError
@@ -314,27 +309,88 @@ func (r *Repository[A]) Handle(ctx context.Context, id string, decide func(*A) e
 
 // try is one attempt of Handle.
 func (r *Repository[A]) try(ctx context.Context, id string, decide func(*A) error, o SaveOptions) (Result, error) {
-	if o.CommandID != "" {
-		if res, done, err := r.s.Done(ctx, o.CommandID); done || err != nil {
-			if err == nil {
-				err = r.sameStream(&res, id, o.CommandID)
-			}
-			return res, err
-		}
-	}
-	// What is loaded may not be synced yet. A commit that rests on it is synced no sooner than that; any
-	// other answer waits for it.
-	a, err := r.load(ctx, id, AsOf{}, true)
-	if err != nil {
+	staged, err := r.inTurn(ctx, id, decide, &o)
+	if err != nil && ctx.Err() != nil {
 		return Result{}, err
 	}
-	if err := decide(a); err != nil {
+	if err != nil || staged.ack == nil {
+		// What this rests on may not be synced yet, unlike a commit, which is synced no sooner than that.
 		if syncErr := r.synced(ctx); syncErr != nil {
 			return Result{}, errors.Join(err, syncErr)
 		}
-		return Result{}, err
+		return staged.result, err
 	}
-	return r.Save(ctx, a, o)
+	res, err := staged.ack.Wait(ctx)
+	return r.s.result(ctx, &staged.batch, staged.result, res, err)
+}
+
+// handled is what an attempt of Handle has come to.
+type handled struct {
+	result Result
+	batch  Batch
+	ack    *log.Ack // nil when there is nothing to wait for
+}
+
+// held is an aggregate as the holder of a turn leaves it to the next: with the events of a commit that has its
+// place in the log.
+type held[A any] struct {
+	t *Type[A]
+	a *A
+}
+
+// inTurn waits for the turn of an aggregate, and does sequence.
+func (r *Repository[A]) inTurn(ctx context.Context, id string, decide func(*A) error, o *SaveOptions) (handled, error) {
+	g, err := r.s.handling.enter(ctx, r.t.Stream(id))
+	if err != nil {
+		return handled{}, err
+	}
+	defer r.s.handling.leave(g) // also when decide panics
+	return r.sequence(ctx, g, id, decide, o)
+}
+
+// sequence decides, and gives the commit its place. The turn is g's.
+func (r *Repository[A]) sequence(ctx context.Context, g *gate, id string, decide func(*A) error, o *SaveOptions) (handled, error) {
+	left, _ := g.take().(held[A])
+	if o.CommandID != "" {
+		res, done, err := r.s.Done(ctx, o.CommandID)
+		if err == nil && done {
+			err = r.sameStream(&res, id, o.CommandID)
+		}
+		if done || err != nil {
+			return handled{result: res}, err
+		}
+	}
+	a := left.a
+	if a == nil || left.t != r.t {
+		var err error
+		if a, err = r.load(ctx, id, AsOf{}, true); err != nil {
+			return handled{}, err
+		}
+	}
+	if err := decide(a); err != nil {
+		return handled{}, err
+	}
+	root := r.t.root(a)
+	b, err := r.batch(ctx, a, o)
+	if err != nil {
+		return handled{}, err
+	}
+	if o.With == nil && o.CommandID == "" && len(b.Appends[0].Events) == 0 {
+		return handled{result: Result{Streams: []Appended{{Stream: g.name, Version: root.stored}}}}, nil
+	}
+	c := r.s.l.NewCommit()
+	h := handled{batch: b}
+	if _, err := b.check(); err != nil {
+		return handled{}, err
+	}
+	if h.result, err = r.s.stage(c, &b, nil); err != nil {
+		return handled{}, err
+	}
+	if h.ack = c.CommitAsync(ctx); h.ack.Sequenced() {
+		root.stored, root.changes = root.Version(), nil
+		g.left = held[A]{r.t, a}
+	}
+	return h, nil
 }
 
 // sameStream returns a *CommandError when a command did something, and not to the aggregate with this id.

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -138,6 +139,55 @@ func TestHandleRetries(t *testing.T) {
 	close(leave)
 	wg.Wait()
 	deposit(t, r, "1", 1)
+
+	// So does that of one who panics.
+	require.Panics(t, func() { _, _ = r.Handle(ctx, "1", func(*Account) error { panic("a bug") }) })
+	deposit(t, r, "1", 1)
+	panicking := aggregate.Batch{
+		Appends: []aggregate.Append{{"account-1", aggregate.Any, events("x")}},
+		With:    func(*log.Commit) error { panic("a bug") },
+	}
+	require.Panics(t, func() { _, _ = r.Store().Commit(ctx, panicking) })
+	panicking.With = nil
+	_, err = r.Store().Commit(ctx, panicking)
+	require.NoError(t, err)
+}
+
+// TestHandleAfterForeignFailure shows that nobody decides on events that did not happen: commands of one
+// aggregate in turn, half of whose commits are refused for a reason of their own, while others append, too.
+func TestHandleAfterForeignFailure(t *testing.T) {
+	r := newAccounts(t)
+	deposit(t, r, "1", 0)
+	var done atomic.Int64
+	var wg sync.WaitGroup
+	for w := range 16 {
+		wg.Go(func() {
+			for i := range 20 {
+				o := aggregate.SaveOptions{With: func(c *log.Commit) error {
+					if (w+i)%2 == 0 {
+						c.Require(r.Store().Expect("account-none", aggregate.Exists)) // does not hold
+					}
+					return nil
+				}}
+				if w%4 == 3 {
+					o.CommandID = fmt.Sprint("c-", w, "-", i/2) // each comes twice
+				}
+				res, err := r.Handle(ctx, "1", func(a *Account) error { return a.Deposit(1) }, o)
+				switch {
+				case err == nil && !res.Duplicate:
+					done.Add(1)
+				case err != nil && !errors.Is(err, aggregate.ErrVersionConflict):
+					t.Error(err)
+				}
+			}
+		})
+	}
+	wg.Wait()
+	a, err := r.Load(ctx, "1")
+	require.NoError(t, err)
+	require.EqualValues(t, done.Load(), a.Balance)
+	require.EqualValues(t, done.Load()+2, a.Version())
+	require.Greater(t, done.Load(), int64(100))
 }
 
 // TestManyHandlesOneStream handles commands of 64 goroutines on one aggregate: none is lost, and the versions
