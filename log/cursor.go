@@ -23,7 +23,10 @@ type cursor struct {
 	byIndex bool
 	only    uint32
 	from    int64 // lowest offset of only that is wanted
-	idx     index.Cursor
+	reader  index.Reader
+	idx     index.Cursor // behind the first entry; nil before
+	after   int64        // the offset behind the first entry
+	found   bool         // the first entry was found
 	peeked  index.Entry
 	has     bool // peeked is the next entry
 
@@ -63,7 +66,7 @@ func (c *cursor) enter(i int, at int64) error {
 		if err != nil {
 			return err
 		}
-		c.idx = idx.Scan(c.only, c.from)
+		c.reader, c.idx, c.found = idx, nil, false
 		c.report = c.ps[i].damaged()
 		c.sc.Reset(seg, segment.HeadBytes, segment.HeadBytes)
 		return nil
@@ -151,6 +154,22 @@ func (c *cursor) read(f *segment.Frame) error {
 	return nil
 }
 
+// nextEntry returns the next entry of the index. A loop over one record gets by without a cursor of that.
+func (c *cursor) nextEntry() (index.Entry, bool, error) {
+	switch {
+	case c.idx != nil:
+	case !c.found:
+		e, ok, err := c.reader.Find(c.only, c.from)
+		if err == nil && ok {
+			c.found, c.after = true, e.End()
+		}
+		return e, ok, err
+	default:
+		c.idx = c.reader.Scan(c.only, c.after)
+	}
+	return c.idx.Next()
+}
+
 // seek moves to the next wanted frame and reports whether there is one before limit.
 func (c *cursor) seek(limit int64) (bool, error) {
 	if !c.byIndex {
@@ -158,13 +177,13 @@ func (c *cursor) seek(limit int64) (bool, error) {
 	}
 	for {
 		if !c.has {
-			e, ok, err := c.idx.Next()
+			e, ok, err := c.nextEntry()
 			if errors.Is(err, index.ErrCorrupt) {
 				// Begin again with one made by reading. What was read lies before sc.
 				c.ps[c.i].forgetIndex()
 				var idx index.Reader
 				if idx, err = c.l.index(c.ps, c.i); err == nil {
-					c.idx = idx.Scan(c.only, c.from)
+					c.reader, c.idx = idx, idx.Scan(c.only, c.from)
 					if err = c.ps[c.i].damaged(); err == nil {
 						continue
 					}
