@@ -27,8 +27,8 @@
 //	traceparent, tracestate   W3C Trace Context
 //
 // Other headers are the event's metadata. So readers of the log and consumer groups see events like any
-// record; [Decode] gives them the fields. All events of a stream are in one partition, as long as the
-// topic keeps their number.
+// record; [Decode] gives them the fields. All events of a stream are in one
+// partition, and their number is that with which the store was made.
 //
 // # The stream index
 //

@@ -9,6 +9,7 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs"
 
 	"github.com/stratalog/strata/aggregate"
+	"github.com/stratalog/strata/consumer"
 	"github.com/stratalog/strata/internal/clock"
 	"github.com/stratalog/strata/log"
 )
@@ -175,6 +176,32 @@ func ExampleStore_Streams() {
 	// order-1 2 <nil>
 	// order-2 1 <nil>
 	// [customer order] <nil>
+}
+
+// Events are ordinary records: a consumer group shares them out, in order for each stream, and remembers how
+// far it is.
+func ExampleDecode() {
+	ctx := context.Background()
+	l, _ := inMemory()
+	defer l.Close()
+	store := must(aggregate.Open(ctx, l, "orders", aggregate.Options{}))
+	must(store.Append(ctx, "order-7", aggregate.NoStream, aggregate.Event{Type: "placed"}, aggregate.Event{Type: "paid"}))
+
+	mailer := must(consumer.Join(ctx, l, "mailer", consumer.Options{Topics: []string{"orders"}}))
+	for rec, err := range mailer.Available(ctx) {
+		if err != nil {
+			fmt.Println(err)
+			break
+		}
+		e, err := aggregate.Decode(&rec)
+		fmt.Println(e.Stream, e.Version, e.Type, err)
+		mailer.Mark(rec)
+	}
+	fmt.Println(mailer.Close())
+	// Output:
+	// order-7 1 placed <nil>
+	// order-7 2 paid <nil>
+	// <nil>
 }
 
 // A stream that has grown long is closed: one commit appends how things stand, and takes off what was

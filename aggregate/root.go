@@ -80,7 +80,8 @@ func Define[A any, P interface {
 // Snapshots makes a snapshot be taken each time that so many events were appended, in the commit with the
 // last of them; 0 is only on demand. version is that of what a snapshot looks like: one that was taken
 // under another version is not used. A state is encoded by the codec of the events, or by its own
-// methods when it is a Snapshotter.
+// methods when it is a Snapshotter: it must be one where the codec takes messages of its own kind alone, as
+// protobuf does. A state that does not encode is an error of saving.
 func (t *Type[A]) Snapshots(version int, every uint64) *Type[A] {
 	t.snapshot, t.every = version, every
 	return t

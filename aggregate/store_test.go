@@ -300,6 +300,7 @@ func TestEventFields(t *testing.T) {
 	require.ErrorIs(t, err, aggregate.ErrRecord)
 	_, err = topic.Append(ctx, log.Record{Key: []byte("acc-1")})
 	require.ErrorIs(t, err, log.ErrKind, "only a store appends to its topic")
+	require.ErrorIs(t, s.Log().AlterTopic(ctx, "events", log.TopicOptions{Partitions: 2}), log.ErrKind, "a stream stays in its partition")
 	require.ErrorIs(t, s.Log().DeleteTopic(ctx, "events"), log.ErrKind)
 	require.ErrorIs(t, s.Log().DeleteTopicAs(ctx, aggregate.Kind, "events"), log.ErrViewed)
 }
