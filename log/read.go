@@ -16,6 +16,12 @@ type ReadOptions struct {
 	Unsynced bool
 	// System shows the engine's own records in reads of the whole log.
 	System bool
+	// Topics says of which topics reads of the whole log show records; nil is all. It is called often, and
+	// only by the goroutine of the loop.
+	Topics func(*Topic) bool
+	// Behind is set, before each record is yielded, to the checkpoint behind the commit that the record is
+	// part of. Nil is nothing to set.
+	Behind *Checkpoint
 }
 
 func only(o []ReadOptions) ReadOptions {
@@ -138,7 +144,7 @@ func (l *Log) begin(rd *reading) (*walker, error) {
 	}
 	w := l.newWalker()
 	c := w.c
-	c.unsynced, w.bound = rd.options.Unsynced, !rd.follow
+	c.unsynced, w.bound, w.behind = rd.options.Unsynced, !rd.follow, rd.options.Behind
 	if p := rd.partition; p != nil {
 		// Before looking at the end of the log, so that all of these lie before that.
 		w.endOffset = p.synced.Load()
@@ -164,15 +170,16 @@ func (l *Log) begin(rd *reading) (*walker, error) {
 		}
 		return w, w.startTopics(rd.start, *rd.topic.partitions.Load())
 	}
-	if !rd.options.System {
-		w.want = func(n uint32) bool {
-			p := l.partition(n)
-			return p != nil && !p.topic.system()
-		}
+	o := rd.options
+	wanted := func(p *Partition) bool {
+		return p != nil && (o.System || !p.topic.system()) && (o.Topics == nil || o.Topics(p.topic))
+	}
+	if !o.System || o.Topics != nil {
+		w.want = func(n uint32) bool { return wanted(l.partition(n)) }
 	}
 	var all []*Partition
 	for _, p := range *l.byNumber.Load() {
-		if p != nil {
+		if wanted(p) {
 			all = append(all, p)
 		}
 	}

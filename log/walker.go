@@ -31,6 +31,8 @@ type walker struct {
 	expected map[uint32]int64
 	lost     *LostError // was found in front of entry and is still to be told
 	skipped  bool       // damage was passed: what a partition begins with is not known any more
+	// behind is set to the checkpoint behind the commit of each batch, or nil.
+	behind *Checkpoint
 }
 
 // newWalker returns a walker that stands nowhere yet, with the memory of one whose loop has ended, if there
@@ -152,6 +154,9 @@ func (w *walker) next(r *Record) error {
 			return w.undecodable()
 		}
 		w.inBatch = true
+		if w.behind != nil {
+			*w.behind = Checkpoint{Log: UUID(w.c.l.id), Position: w.frame.Position + w.frame.Positions(), Body: w.frame.Body}
+		}
 		if w.fromOffset != nil {
 			if from := w.fromOffset(w.part); from > w.entry.Head.BaseOffset {
 				if err := w.decoder.SkipTo(from); err != nil {

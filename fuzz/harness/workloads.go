@@ -9,8 +9,10 @@ import (
 	"github.com/stratalog/strata/record"
 )
 
-// derived reports whether a file is of the state, which may come and go.
-func derived(path string) bool { return strings.Contains(path, "/state") }
+// derived reports whether a file is of the state or of projections, which may come and go.
+func derived(path string) bool {
+	return strings.Contains(path, "/state") || strings.Contains(path, "/projections")
+}
 
 func hasNewExt(path string) bool { return strings.HasSuffix(path, ".new") }
 
