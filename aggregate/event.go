@@ -195,6 +195,13 @@ func (n *encoder) record(stream string, version uint64, id string, e *Event, com
 // often the same.
 type decoder struct{ last Event }
 
+// Decoder is Decode for those who meet many events: texts that come again are not made anew. The zero value
+// is ready for use, and belongs to one goroutine.
+type Decoder struct{ d decoder }
+
+// Decode makes e the event that r is, as the function of that name does.
+func (d *Decoder) Decode(r *log.Record, e *Event) error { return d.d.decode(r, e) }
+
 // Decode returns the event that a record is, as consumers and readers of the log meet it. Data is that of
 // the record, and Metadata the event's own. Anything else is a *RecordError.
 func Decode(r *log.Record) (Event, error) {

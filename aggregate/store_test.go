@@ -273,6 +273,7 @@ func TestEventFields(t *testing.T) {
 
 	// Readers of the topic meet ordinary records.
 	var records []aggregate.Event
+	var decoder aggregate.Decoder
 	topic, err := s.Log().Topic("events")
 	require.NoError(t, err)
 	for rec, err := range topic.Read(log.Oldest) {
@@ -280,6 +281,9 @@ func TestEventFields(t *testing.T) {
 		require.Equal(t, "acc-1", string(rec.Key))
 		e, err := aggregate.Decode(&rec)
 		require.NoError(t, err)
+		var same aggregate.Event
+		require.NoError(t, decoder.Decode(&rec, &same))
+		require.Equal(t, e, same)
 		records = append(records, e.Clone())
 	}
 	require.Equal(t, got, records)
