@@ -1,0 +1,115 @@
+package projection
+
+import (
+	"context"
+	"fmt"
+	"strings"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
+)
+
+// backgroundError is told of an error after which Pebble tries again.
+func (s *PebbleStore) backgroundError(err error) {
+	if s.troubled.Swap(&err) == nil {
+		s.logger.Warn("projections: store cannot write, and tries again", "error", err.Error())
+	}
+	s.restless.Store(true)
+	select {
+	case s.trouble <- struct{}{}:
+	default:
+	}
+}
+
+// told returns an error of the background that nobody was told of.
+func (s *PebbleStore) told() error {
+	if e := s.troubled.Swap(nil); e != nil {
+		return fmt.Errorf("%w: %w", ErrStore, *e)
+	}
+	return nil
+}
+
+// took notes that Pebble has taken so many bytes, and has it write them when there are many. It waits for
+// the flush before.
+func (s *PebbleStore) took(ctx context.Context, bytes int) error {
+	s.flushMu.Lock()
+	defer s.flushMu.Unlock()
+	if s.unflushed += bytes; s.unflushed < flushBytes {
+		return nil
+	}
+	if err := s.awaitFlush(ctx, s.flushing); err != nil {
+		return err
+	}
+	s.unflushed = 0
+	return s.call(func() (err error) {
+		s.flushing, err = s.db.AsyncFlush()
+		return err
+	})
+}
+
+// awaitFlush waits until done is closed, or the flush cannot succeed for now.
+func (s *PebbleStore) awaitFlush(ctx context.Context, done <-chan struct{}) error {
+	if done == nil {
+		return nil
+	}
+	select {
+	case <-done:
+		return nil
+	case <-s.trouble:
+		if err := s.told(); err != nil {
+			return err
+		}
+		return fmt.Errorf("%w: not flushed", ErrStore)
+	case <-s.deadC:
+		return *s.dead.Load()
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-s.ending:
+		return ErrClosed
+	}
+}
+
+// flush has Pebble write what it has in memory, and waits for that. Close alone calls it.
+func (s *PebbleStore) flush() error {
+	select {
+	case <-s.trouble: // of an earlier attempt
+	default:
+	}
+	s.troubled.Store(nil)
+	var done <-chan struct{}
+	if err := s.call(func() (err error) { done, err = s.db.AsyncFlush(); return err }); err != nil {
+		return fmt.Errorf("%w: %w", ErrStore, err)
+	}
+	select {
+	case <-done:
+		return nil
+	case <-s.trouble:
+		if err := s.told(); err != nil {
+			return err
+		}
+		return fmt.Errorf("%w: not flushed", ErrStore)
+	case <-s.deadC:
+		return *s.dead.Load()
+	}
+}
+
+// calmFS keeps Pebble from trying again without a pause after an error.
+type calmFS struct {
+	vfs.FS
+	s *PebbleStore
+}
+
+func (c *calmFS) Create(name string, category vfs.DiskWriteCategory) (vfs.File, error) {
+	if strings.HasSuffix(name, ".sst") && c.s.restless.Swap(false) {
+		timer := c.s.clock.NewTimer(retryAfter)
+		defer timer.Stop()
+		select {
+		case <-timer.C():
+		case <-c.s.ending:
+		case <-c.s.deadC:
+		}
+	}
+	return c.FS.Create(name, category)
+}
+
+// Unwrap returns the file system below.
+func (c *calmFS) Unwrap() vfs.FS { return c.FS }
