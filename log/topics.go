@@ -3,6 +3,7 @@ package log
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -115,16 +116,22 @@ func (l *Log) changeTopics(ctx context.Context, ch change) error {
 // Topic returns the topic called name, or a *TopicError. With Options.AutoCreateTopics a missing one
 // is created with one partition.
 func (l *Log) Topic(name string) (*Topic, error) {
-	l.mu.Lock()
-	t, closed := l.catalog.topics[name], l.closed
-	l.mu.Unlock()
-	switch {
-	case closed:
-		return nil, ErrClosed
-	case t != nil:
-		return t, nil
-	case l.o.AutoCreateTopics && !l.o.ReadOnly:
+	t, err := l.LookUpTopic(name)
+	if errors.Is(err, ErrNoTopic) && l.o.AutoCreateTopics && !l.o.ReadOnly {
 		return l.CreateTopic(context.Background(), name, TopicOptions{})
+	}
+	return t, err
+}
+
+// LookUpTopic returns the topic called name, or a *TopicError; it creates none.
+func (l *Log) LookUpTopic(name string) (*Topic, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.closed {
+		return nil, ErrClosed
+	}
+	if t := l.catalog.topics[name]; t != nil {
+		return t, nil
 	}
 	return nil, &TopicError{Topic: name}
 }
