@@ -15,6 +15,8 @@ var (
 	ErrNoSubscriber = errors.New("pubsub: nobody subscribes to the topic")
 	// ErrSlow is matched by every *SlowError.
 	ErrSlow = errors.New("pubsub: subscriber was too slow")
+	// ErrNoReply is matched by every *NoReplyError.
+	ErrNoReply = errors.New("pubsub: no reply in time")
 	// ErrLate is returned by Respond when nobody waits for the reply any more.
 	ErrLate = errors.New("pubsub: the requester does not wait any more")
 	// ErrNoRequest is returned by Respond for a message that is no request.
@@ -59,6 +61,23 @@ func (e *SlowError) Error() string {
 
 // Is makes errors.Is(err, ErrSlow) true.
 func (e *SlowError) Is(target error) bool { return target == ErrSlow }
+
+// NoReplyError is returned for a request whose context ended before a reply came. Somebody may have
+// received it. Cause is the context's error, which errors.Is finds.
+type NoReplyError struct {
+	Topic string
+	Cause error
+}
+
+func (e *NoReplyError) Error() string {
+	return fmt.Sprintf("pubsub: no reply to the request on %q: %v", e.Topic, e.Cause)
+}
+
+// Is makes errors.Is(err, ErrNoReply) true.
+func (e *NoReplyError) Is(target error) bool { return target == ErrNoReply }
+
+// Unwrap returns Cause.
+func (e *NoReplyError) Unwrap() error { return e.Cause }
 
 // ExchangeError says which exchange there is not.
 type ExchangeError struct{ Exchange string }

@@ -52,7 +52,7 @@ type HubMetrics struct {
 	Subscriptions int    // that there are now
 	Requests      int    // that wait for a reply now
 	Published     uint64 // messages
-	Delivered     uint64 // to buffers of subscribers: a message can have many
+	Delivered     uint64 // to buffers of subscribers: a message can come to many
 	Unheard       uint64 // messages on topics without subscribers
 	Dropped       uint64 // by DropOldest
 	Slow          uint64 // subscriptions that were disconnected
@@ -112,10 +112,10 @@ func (h *Hub) Patterns() []string {
 	return slices.Sorted(maps.Keys(set))
 }
 
-// Publish gives m to all who subscribe to its topic, and returns how many those were. It waits for
-// subscribers with the policy Wait, one after the other, until ctx ends; the error is then that of ctx
-// and the number that of those who have it. Without subscribers the message is counted as unheard,
-// and, when it is mandatory, the error is a *NoSubscriberError.
+// Publish gives m to all who subscribe to its topic, and returns how many those were. Those that have
+// room, or do not wait, get it at once; then it waits for the others, until ctx ends: the error is then
+// that of ctx and the number that of those who have it. Without subscribers the message is counted as
+// unheard, and, when it is mandatory, the error is a *NoSubscriberError.
 func (h *Hub) Publish(ctx context.Context, m Message) (int, error) {
 	subs, err := h.subscribers(m.Topic)
 	if err != nil {
@@ -123,25 +123,42 @@ func (h *Hub) Publish(ctx context.Context, m Message) (int, error) {
 	}
 	h.published.Add(1)
 	n := 0
+	var full []*Subscription
 	for _, s := range subs {
-		got, err := s.deliver(ctx, m)
-		if got {
+		switch s.offer(&m) {
+		case delivered:
+			n++
+		case mustWait:
+			full = append(full, s)
+		}
+	}
+	for _, s := range full {
+		var got bool
+		if got, err = s.deliver(ctx, &m); got {
 			n++
 		}
 		if err != nil {
-			h.delivered.Add(uint64(n))
-			return n, err
+			break
 		}
 	}
-	if n > 0 {
-		h.delivered.Add(uint64(n))
-		return n, nil
+	h.delivered.Add(uint64(n))
+	switch {
+	case n > 0 || err != nil:
+		return n, err
+	case len(subs) > 0 && h.isClosed():
+		return 0, ErrClosed
 	}
 	h.unheard.Add(1)
 	if m.Mandatory {
 		return 0, &NoSubscriberError{Topic: m.Topic}
 	}
 	return 0, nil
+}
+
+func (h *Hub) isClosed() bool {
+	h.mu.RLock()
+	defer h.mu.RUnlock()
+	return h.closed
 }
 
 // subscribers returns who subscribes to topic.

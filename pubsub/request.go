@@ -2,14 +2,17 @@ package pubsub
 
 import (
 	"context"
-	"fmt"
+	"errors"
 	"sync"
 )
 
-// request is one that was made.
+// request is one that was made. Its fields are immutable.
 type request struct {
 	h     *Hub
 	reply chan Message // has room for one
+	// answered ends the wait for subscribers that are too slow to be given the request: somebody has
+	// replied to it.
+	answered context.CancelFunc
 }
 
 // requests are those that wait for a reply.
@@ -40,7 +43,7 @@ func (r *requests) begin(q *request) (closed <-chan struct{}, err error) {
 	return r.closed, nil
 }
 
-// take forgets q, and reports whether somebody waits for its reply.
+// take forgets q, and reports whether it was the first to: who replies, or who gives up.
 func (r *requests) take(q *request) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -61,35 +64,34 @@ func (r *requests) close() {
 // Request publishes m and returns the first reply to it, which it waits for until ctx ends: give ctx a
 // deadline. Any number of requests may be under way. Each reply finds the request that it belongs to;
 // one that comes when nobody waits for it, or after another, is dropped and counted. Nobody who
-// subscribes to the topic is a *NoSubscriberError, at once.
+// subscribes to the topic is a *NoSubscriberError, at once, the end of ctx a *NoReplyError, that of the
+// hub ErrClosed.
 func (h *Hub) Request(ctx context.Context, m Message) (Message, error) {
-	q := &request{h: h, reply: make(chan Message, 1)}
+	published, answered := context.WithCancel(ctx)
+	defer answered()
+	q := &request{h: h, reply: make(chan Message, 1), answered: answered}
 	closed, err := h.requests.begin(q)
 	if err != nil {
 		return Message{}, err
 	}
-	defer h.requests.take(q)
 	m.request, m.Mandatory = q, true
-	if _, err := h.Publish(ctx, m); err != nil {
-		return Message{}, requestError(m.Topic, err)
+	if _, err = h.Publish(published, m); err == nil {
+		select {
+		case reply := <-q.reply:
+			return reply, nil
+		case <-closed:
+			err = ErrClosed
+		case <-ctx.Done():
+			err = ctx.Err()
+		}
 	}
-	select {
-	case reply := <-q.reply:
-		return reply, nil
-	case <-closed:
-		return Message{}, ErrClosed
-	case <-ctx.Done():
+	if !h.requests.take(q) {
+		return <-q.reply, nil // who replies has it by now, or is about to send it
 	}
-	select {
-	case reply := <-q.reply: // came at the same time
-		return reply, nil
-	default:
-		return Message{}, requestError(m.Topic, ctx.Err())
+	if cause := ctx.Err(); cause != nil && errors.Is(err, cause) {
+		err = &NoReplyError{Topic: m.Topic, Cause: cause}
 	}
-}
-
-func requestError(topic string, err error) error {
-	return fmt.Errorf("pubsub: request on %q: %w", topic, err)
+	return Message{}, err
 }
 
 // IsRequest reports whether somebody waits for a reply to m, or did.
@@ -108,5 +110,6 @@ func (m *Message) Respond(reply Message) error {
 	}
 	reply.request = nil
 	q.reply <- reply // has room: whoever took it is alone
+	q.answered()
 	return nil
 }

@@ -2,6 +2,7 @@ package pubsub
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"iter"
 	"sync"
@@ -62,7 +63,7 @@ func (o SubscribeOptions) withDefaults() (SubscribeOptions, error) {
 // Subscription receives messages of a hub. Its methods may be called concurrently; each message is
 // received once.
 type Subscription struct {
-	h       *Hub
+	h       *Hub // immutable, like the four that follow
 	pattern string
 	o       SubscribeOptions
 	c       chan Message // never closed: publishers may be at it
@@ -88,48 +89,72 @@ func (s *Subscription) Close() error {
 	return nil
 }
 
-func (s *Subscription) end(why error) {
+// end ends the subscription, and reports whether it was this call that did.
+func (s *Subscription) end(why error) (ended bool) {
 	s.once.Do(func() {
-		s.err = why
+		s.err, ended = why, true
 		close(s.done)
 		s.h.remove(s)
 	})
+	return ended
 }
 
-// deliver puts m into the buffer, and reports whether it is there.
-func (s *Subscription) deliver(ctx context.Context, m Message) (bool, error) {
+// offered is what became of a message that was offered to a subscription.
+type offered uint8
+
+const (
+	refused   offered = iota // it has ended, now or before
+	delivered                // it is in the buffer
+	mustWait                 // there is no room
+)
+
+// offer puts m into the buffer, if that needs no wait.
+func (s *Subscription) offer(m *Message) offered {
 	select {
 	case <-s.done:
-		return false, nil
+		return refused
 	default:
 	}
 	select {
-	case s.c <- m:
-		return true, nil
+	case s.c <- *m:
+		return delivered
 	default:
 	}
 	switch s.o.Policy {
 	case DropOldest:
-		for {
-			select {
-			case <-s.c:
-				s.dropped.Add(1)
-				s.h.dropped.Add(1)
-			default:
-			}
-			select {
-			case s.c <- m:
-				return true, nil
-			default: // another publisher was quicker
-			}
-		}
+		s.replaceOldest(m)
+		return delivered
 	case Disconnect:
-		s.h.slow.Add(1)
-		s.end(&SlowError{Pattern: s.pattern, Buffer: s.o.Buffer})
-		return false, nil
+		// Of several publishers that find it full one ends it.
+		if s.end(&SlowError{Pattern: s.pattern, Buffer: s.o.Buffer}) {
+			s.h.slow.Add(1)
+		}
+		return refused
 	}
+	return mustWait
+}
+
+// replaceOldest makes room for m, as often as other publishers are quicker to take it.
+func (s *Subscription) replaceOldest(m *Message) {
+	for {
+		select {
+		case <-s.c:
+			s.dropped.Add(1)
+			s.h.dropped.Add(1)
+		default:
+		}
+		select {
+		case s.c <- *m:
+			return
+		default:
+		}
+	}
+}
+
+// deliver waits until m is in the buffer, and reports whether it is.
+func (s *Subscription) deliver(ctx context.Context, m *Message) (bool, error) {
 	select {
-	case s.c <- m:
+	case s.c <- *m:
 		return true, nil
 	case <-s.done:
 		return false, nil
@@ -167,7 +192,7 @@ func (s *Subscription) Messages(ctx context.Context) iter.Seq2[Message, error] {
 	return func(yield func(Message, error) bool) {
 		for {
 			m, err := s.Receive(ctx)
-			if err == ErrClosed || !yield(m, err) || err != nil {
+			if errors.Is(err, ErrClosed) || !yield(m, err) || err != nil {
 				return
 			}
 		}
