@@ -95,6 +95,9 @@ func BenchmarkPublish(b *testing.B) {
 func BenchmarkRoute(b *testing.B) {
 	l, x := open(b, vfs.NewMem())
 	declare(b, x, "x", pubsub.Topic)
+	for i := range 10 {
+		queues(b, l, fmt.Sprint(i))
+	}
 	for i := range 1000 {
 		bind(b, x, "x", fmt.Sprintf("*.%d.#", i), queue(fmt.Sprint(i%10)))
 	}

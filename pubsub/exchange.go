@@ -44,8 +44,18 @@ const (
 
 // Destination is where a binding leads.
 type Destination struct {
-	Kind string `json:"kind"` // ToTopic, ToQueue, ToExchange, or another that SetTarget was called for
+	// Kind is ToTopic, ToExchange, or the kind of topics that belong to a layer, such as ToQueue, which
+	// SetTarget was called for.
+	Kind string `json:"kind"`
 	Name string `json:"name"`
+}
+
+// topicKind is the log's kind of the topic that d is; d is no exchange.
+func (d Destination) topicKind() string {
+	if d.Kind == ToTopic {
+		return ""
+	}
+	return d.Kind
 }
 
 func (d Destination) String() string { return d.Kind + " " + d.Name }
@@ -125,10 +135,8 @@ func checkExchangeName(name string) error {
 	if name == "" {
 		return &InvalidError{What: "exchange", Reason: "has no name"}
 	}
-	for _, c := range []byte(name) {
-		if c == 0 {
-			return &InvalidError{What: "exchange", Reason: "has a zero byte in its name"}
-		}
+	if strings.IndexByte(name, 0) >= 0 {
+		return &InvalidError{What: "exchange", Reason: "has a zero byte in its name"}
 	}
 	return checkName("exchange", name)
 }

@@ -23,14 +23,23 @@ func open(t testing.TB, fs vfs.FS) (*log.Log, *pubsub.Exchanges) {
 	require.NoError(t, err)
 	x, err := pubsub.Open(ctx, l)
 	require.NoError(t, err)
-	x.SetTarget(pubsub.ToQueue, func(ctx context.Context, c *log.Commit, name string, r log.Record) error {
-		q, err := l.CreateTopic(ctx, name, log.TopicOptions{Kind: "queue"})
+	x.SetTarget(pubsub.ToQueue, func(_ context.Context, c *log.Commit, name string, r log.Record) error {
+		q, err := l.LookUpTopic(name)
 		if err == nil {
 			c.AppendAs("queue", q.Partition(0), r)
 		}
 		return err
 	})
 	return l, x
+}
+
+// queues makes topics that are like queues.
+func queues(t testing.TB, l *log.Log, names ...string) {
+	t.Helper()
+	for _, name := range names {
+		_, err := l.CreateTopic(ctx, name, log.TopicOptions{Kind: "queue"})
+		require.NoError(t, err)
+	}
 }
 
 func topics(t testing.TB, l *log.Log, names ...string) {
@@ -79,12 +88,14 @@ func TestTopicExchange(t *testing.T) {
 	l, x := open(t, vfs.NewMem())
 	defer func() { require.NoError(t, l.Close()) }()
 	declare(t, x, "x", pubsub.Topic)
-	for _, tc := range amqpRules {
-		bind(t, x, "x", tc.pattern, queue("q:"+tc.pattern))
+	queues(t, l, "q")
+	for i, tc := range amqpRules {
+		queues(t, l, fmt.Sprint("q", i))
+		bind(t, x, "x", tc.pattern, queue(fmt.Sprint("q", i)))
 	}
-	for _, tc := range amqpRules {
+	for i, tc := range amqpRules {
 		for key, want := range expectations(tc.yes, tc.no) {
-			require.Equal(t, want == 1, slices.Contains(route(t, x, "x", key), "q:"+tc.pattern), "%q on %q", tc.pattern, key)
+			require.Equal(t, want == 1, slices.Contains(route(t, x, "x", key), fmt.Sprint("q", i)), "%q on %q", tc.pattern, key)
 		}
 	}
 	// Two bindings that match are one copy. What is unbound gets none.
@@ -110,6 +121,7 @@ func TestTopicExchange(t *testing.T) {
 func TestKindsOfExchanges(t *testing.T) {
 	l, x := open(t, vfs.NewMem())
 	defer func() { require.NoError(t, l.Close()) }()
+	queues(t, l, "a", "b", "c", "all", "any", "none", "none-any", "jobs")
 	for _, kind := range []pubsub.ExchangeKind{pubsub.Fanout, pubsub.Direct, pubsub.Headers} {
 		declare(t, x, string(kind), kind)
 	}
@@ -142,6 +154,7 @@ func TestKindsOfExchanges(t *testing.T) {
 	require.Equal(t, []string{"none"}, route(t, x, "headers", ""))
 
 	require.Equal(t, []string{"jobs"}, route(t, x, "", "jobs"), "a queue by its name")
+	require.Empty(t, route(t, x, "", "nobody"))
 	require.Empty(t, route(t, x, "", ""))
 	_, err := x.Route("nowhere", "k", nil)
 	var e *pubsub.ExchangeError
@@ -154,6 +167,7 @@ func TestKindsOfExchanges(t *testing.T) {
 func TestExchangesOfExchanges(t *testing.T) {
 	l, x := open(t, vfs.NewMem())
 	defer func() { require.NoError(t, l.Close()) }()
+	queues(t, l, "q", "r", "lost", "found")
 	require.NoError(t, x.Declare(ctx, "in", pubsub.ExchangeOptions{Kind: pubsub.Direct, Alternate: "rest"}))
 	declare(t, x, "middle", pubsub.Topic)
 	bind(t, x, "in", "a.b", toExchange("middle"))
@@ -217,6 +231,8 @@ func TestChanges(t *testing.T) {
 		{pubsub.Binding{Exchange: "x", To: toExchange("none")}, pubsub.ErrNoExchange},
 		{pubsub.Binding{Exchange: "x", To: topic("none")}, log.ErrNoTopic},
 		{pubsub.Binding{Exchange: "x", To: topic("jobs")}, log.ErrKind},
+		{pubsub.Binding{Exchange: "x", To: queue("none")}, log.ErrNoTopic},
+		{pubsub.Binding{Exchange: "x", To: queue("t")}, log.ErrKind},
 		{pubsub.Binding{Exchange: "x", Key: "k", To: topic("t")}, pubsub.ErrInvalid},
 		{pubsub.Binding{Exchange: "x", Any: true, To: topic("t")}, pubsub.ErrInvalid},
 		{pubsub.Binding{Exchange: "x"}, pubsub.ErrInvalid},
@@ -234,6 +250,7 @@ func TestPublish(t *testing.T) {
 	l, x := open(t, vfs.NewMem())
 	defer func() { require.NoError(t, l.Close()) }()
 	topics(t, l, "a", "b", "gone", "mine")
+	queues(t, l, "jobs")
 	declare(t, x, "x", pubsub.Fanout)
 	for _, name := range []string{"a", "b", "gone"} {
 		bind(t, x, "x", "", topic(name))
@@ -265,6 +282,8 @@ func TestPublish(t *testing.T) {
 	}, contents(t, l))
 	require.Equal(t, pubsub.ExchangeMetrics{Routed: 4}, x.Metrics())
 
+	_, err = l.CreateTopic(ctx, "p", log.TopicOptions{Kind: "pigeon"})
+	require.NoError(t, err)
 	bind(t, x, "x", "", pubsub.Destination{Kind: "pigeon", Name: "p"})
 	_, err = x.Publish(ctx, pubsub.Publication{Exchange: "x"})
 	var target *pubsub.TargetError

@@ -17,8 +17,8 @@ import (
 
 // Exchanges are the exchanges of a log. Its methods may be called concurrently.
 type Exchanges struct {
-	l *log.Log
-	v *log.ViewHandle
+	l *log.Log        // immutable
+	v *log.ViewHandle // immutable
 
 	// changing is held over a change, from the look at what is there to the end of its commit. Lock
 	// order: changing, then mu.
@@ -30,7 +30,8 @@ type Exchanges struct {
 	routed, unroutable atomic.Uint64
 }
 
-// Sender adds a record for the destination called name to a commit. It must not change the record.
+// Sender adds a record for the destination called name to a commit. It must not change the record. An
+// error that matches log.ErrNoTopic says that the destination has gone.
 type Sender func(ctx context.Context, c *log.Commit, name string, r log.Record) error
 
 // Open returns the exchanges of l, always the same for a log.
@@ -87,14 +88,18 @@ func (x *Exchanges) load(ctx context.Context) error {
 	return nil
 }
 
-// change commits conditions, and then has done bring what is in memory up to date. changing is held.
+// change commits conditions, and then has done bring what is in memory up to date. changing is held. The
+// end of ctx does not cut the wait for the disk short: what is in memory would then not be what is in the
+// log. An error means that nothing has changed, or that the log has failed and takes no more records.
 func (x *Exchanges) change(ctx context.Context, conditions []log.Condition, done func()) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
 	c := x.l.NewCommit()
+	c.Durability(log.Synced)
 	c.Require(conditions...)
-	if _, err := c.Commit(ctx); err != nil {
-		// It may have happened all the same, say when ctx ended meanwhile. Where even this fails the
-		// log has failed, and nothing is published any more.
-		return errors.Join(err, x.load(context.WithoutCancel(ctx)))
+	if _, err := c.Commit(context.WithoutCancel(ctx)); err != nil {
+		return err
 	}
 	x.mu.Lock()
 	defer x.mu.Unlock()
@@ -149,8 +154,9 @@ func bindingCondition(kind uint8, b Binding) log.Condition {
 	return log.Condition{View: viewName, Kind: kind, Key: bindingName([]byte(b.Exchange), []byte(b.encode()))}
 }
 
-// Bind adds a binding, once: one that is there already is no error. A topic that it leads to must be
-// there, an exchange too. It is durable when Bind returns, and holds for what is published then.
+// Bind adds a binding, once: one that is there already is no error. What it leads to must be there. It is
+// durable when Bind returns, and holds for what is published then. A binding is to a name: it leads
+// nowhere while there is no such topic or queue, and to the next one that is called so.
 func (x *Exchanges) Bind(ctx context.Context, b Binding) error {
 	b.Headers = maps.Clone(b.Headers)
 	x.changing.Lock()
@@ -176,12 +182,16 @@ func (x *Exchanges) checkBinding(b *Binding) error {
 	switch {
 	case b.To.Kind == ToExchange && to == nil:
 		return &ExchangeError{Exchange: b.To.Name}
-	case b.To.Kind == ToTopic:
-		t, err := x.l.Topic(b.To.Name)
+	case b.To.Kind != ToExchange:
+		lookUp := x.l.LookUpTopic
+		if b.To.Kind == ToTopic {
+			lookUp = x.l.Topic // which creates it, on a log that does
+		}
+		t, err := lookUp(b.To.Name)
 		if err != nil {
 			return err
 		}
-		if t.Kind() != "" {
+		if t.Kind() != b.To.topicKind() {
 			return &log.KindError{Topic: t.Name(), Kind: t.Kind()}
 		}
 	}
@@ -239,8 +249,12 @@ func (x *Exchanges) Bindings(name string) []Binding {
 	return bindings
 }
 
-// SetTarget makes send responsible for destinations of a kind, say ToQueue, until it is called again.
-// Topics and exchanges are this package's own. Call it before the first record is published.
+// SetTarget makes send responsible for destinations of a kind, until it is called again:
+//
+//	exchanges.SetTarget(pubsub.ToQueue, queue.Sender(l))
+//
+// Topics and exchanges are this package's own. Without it, publishing to such a destination is a
+// *TargetError. Call it before the first record is published.
 func (x *Exchanges) SetTarget(kind string, send Sender) {
 	x.mu.Lock()
 	defer x.mu.Unlock()

@@ -79,6 +79,7 @@ func TestNaive_S07_PublishIsAcknowledgedWhenItIsDurable(t *testing.T) {
 	run := func(naive bool) (images []*crashfs.FS, acked []int) {
 		fs := crashfs.New(crashfs.Options{})
 		l, x := open(t, fs)
+		queues(t, l, "jobs")
 		declare(t, x, "orders", pubsub.Fanout)
 		bind(t, x, "orders", "", queue("jobs"))
 		for i := range n {

@@ -3,6 +3,7 @@ package pubsub
 import (
 	"context"
 	"errors"
+	"slices"
 
 	"github.com/stratalog/strata/log"
 )
@@ -24,49 +25,80 @@ type Publication struct {
 
 // Publish routes and appends records in one commit, and returns when it is as durable as the log's
 // commits are: all destinations have all records, or none has any. When all of it leads nowhere, and
-// nothing of it is mandatory, there is no commit, and the Result is zero.
+// nothing of it is mandatory, there is no commit, and the Result is zero. A topic or queue that is deleted
+// meanwhile is none of the destinations.
 func (x *Exchanges) Publish(ctx context.Context, ps ...Publication) (log.Result, error) {
-	c := x.l.NewCommit()
-	added := false
-	for _, p := range ps {
-		to, err := x.Add(ctx, c, p)
-		if err != nil {
-			return log.Result{}, err
+	var gone []string
+	for {
+		r, routed, err := x.publish(ctx, ps, gone)
+		var e *log.TopicError
+		if errors.As(err, &e) && !slices.Contains(gone, e.Topic) {
+			gone = append(gone, e.Topic)
+			continue
 		}
-		added = added || len(to) > 0
+		if err == nil {
+			x.routed.Add(uint64(routed))
+			x.unroutable.Add(uint64(len(ps) - routed))
+		} else if errors.Is(err, ErrUnroutable) {
+			x.unroutable.Add(1)
+		}
+		return r, err
 	}
-	if !added {
-		return log.Result{}, nil
+}
+
+// publish is Publish without the destinations that are gone. routed is how many of ps lead somewhere.
+func (x *Exchanges) publish(ctx context.Context, ps []Publication, gone []string) (r log.Result, routed int, err error) {
+	c := x.l.NewCommit()
+	for i := range ps {
+		to, err := x.add(ctx, c, &ps[i], gone)
+		if err != nil {
+			return r, 0, err
+		}
+		if len(to) > 0 {
+			routed++
+		}
 	}
-	return c.Commit(ctx)
+	if routed == 0 {
+		return r, 0, nil
+	}
+	r, err = c.Commit(ctx)
+	return r, routed, err
 }
 
 // Add routes p and adds the record for each destination to a commit, which happens when the caller
-// commits it. It returns the destinations, none of which is an exchange.
+// commits it. It returns the destinations, none of which is an exchange. After an error the commit may
+// hold a part of it and must not be committed.
 func (x *Exchanges) Add(ctx context.Context, c *log.Commit, p Publication) ([]Destination, error) {
-	to, err := x.Route(p.Exchange, p.Key, p.Record.Headers)
+	to, err := x.add(ctx, c, &p, nil)
+	switch {
+	case len(to) > 0:
+		x.routed.Add(1)
+	case err == nil || errors.Is(err, ErrUnroutable):
+		x.unroutable.Add(1)
+	}
+	return to, err
+}
+
+func (x *Exchanges) add(ctx context.Context, c *log.Commit, p *Publication, gone []string) ([]Destination, error) {
+	to, err := x.route(p.Exchange, p.Key, p.Record.Headers, gone)
 	if err != nil {
 		return nil, err
 	}
-	if len(to) == 0 {
-		x.unroutable.Add(1)
-		if p.Mandatory {
-			return nil, &UnroutableError{Exchange: p.Exchange, Key: p.Key}
-		}
-		return nil, nil
+	if len(to) == 0 && p.Mandatory {
+		return nil, &UnroutableError{Exchange: p.Exchange, Key: p.Key}
 	}
 	for _, d := range to {
 		if err := x.send(ctx, c, d, p.Record); err != nil {
 			return nil, err
 		}
 	}
-	x.routed.Add(1)
 	return to, nil
 }
 
+// send adds r to c. That d has gone is a *log.TopicError.
 func (x *Exchanges) send(ctx context.Context, c *log.Commit, d Destination, r log.Record) error {
 	if d.Kind == ToTopic {
-		t, err := x.l.Topic(d.Name)
+		t, err := x.l.LookUpTopic(d.Name)
 		if err != nil {
 			return err
 		}
@@ -79,20 +111,29 @@ func (x *Exchanges) send(ctx context.Context, c *log.Commit, d Destination, r lo
 	if send == nil {
 		return &TargetError{Kind: d.Kind, Name: d.Name}
 	}
-	return send(ctx, c, d.Name, r)
+	err := send(ctx, c, d.Name, r)
+	if errors.Is(err, log.ErrNoTopic) {
+		return &log.TopicError{Topic: d.Name}
+	}
+	return err
 }
 
 // Route returns where a record with this routing key and these headers leads, each destination once. A
-// topic that was deleted is none. What an exchange has no binding for goes to its alternate.
+// topic or queue that was deleted is none. What an exchange has no binding for goes to its alternate.
 func (x *Exchanges) Route(name, key string, headers []log.Header) ([]Destination, error) {
+	return x.route(name, key, headers, nil)
+}
+
+// route is Route without the topics that are gone.
+func (x *Exchanges) route(name, key string, headers []log.Header, gone []string) ([]Destination, error) {
 	if err := checkName("key", key); err != nil {
 		return nil, err
 	}
 	if name == "" {
-		if key == "" {
-			return nil, nil
+		if to := (Destination{ToQueue, key}); x.isThere(to, gone) {
+			return []Destination{to}, nil
 		}
-		return []Destination{{ToQueue, key}}, nil
+		return nil, nil
 	}
 	x.mu.Lock()
 	defer x.mu.Unlock()
@@ -105,8 +146,11 @@ func (x *Exchanges) Route(name, key string, headers []log.Header) ([]Destination
 	for exchanges := []*exchange{first}; len(exchanges) > 0; exchanges = exchanges[1:] {
 		found := 0
 		visit := func(d Destination) {
-			next := x.byName[d.Name]
-			if d.Kind == ToTopic && !x.hasTopic(d.Name) || d.Kind == ToExchange && next == nil {
+			var next *exchange
+			if d.Kind == ToExchange {
+				next = x.byName[d.Name]
+			}
+			if next == nil && (d.Kind == ToExchange || !x.isThere(d, gone)) {
 				return
 			}
 			found++
@@ -114,7 +158,7 @@ func (x *Exchanges) Route(name, key string, headers []log.Header) ([]Destination
 				return
 			}
 			known[d] = struct{}{}
-			if d.Kind == ToExchange {
+			if next != nil {
 				exchanges = append(exchanges, next)
 				return
 			}
@@ -131,8 +175,12 @@ func (x *Exchanges) Route(name, key string, headers []log.Header) ([]Destination
 	return to, nil
 }
 
-// hasTopic reports whether there is such a topic.
-func (x *Exchanges) hasTopic(name string) bool {
-	_, err := x.l.Topic(name)
-	return !errors.Is(err, log.ErrNoTopic)
+// isThere reports whether there is the topic that d is, and it is not among gone. On a log that is closed it
+// counts as being there: sending to it is what fails.
+func (x *Exchanges) isThere(d Destination, gone []string) bool {
+	t, err := x.l.LookUpTopic(d.Name)
+	if err != nil {
+		return !errors.Is(err, log.ErrNoTopic)
+	}
+	return t.Kind() == d.topicKind() && !slices.Contains(gone, d.Name)
 }
