@@ -68,8 +68,11 @@ const (
 	valueKey      = 0x01
 
 	stateMemTableBytes = 16 << 20
-	stateCacheBytes    = 16 << 20
-	stateOpenFiles     = 128
+	stateBlockBytes    = 16 << 20
+	// Pebble takes its memory tables out of the cache that it is given: the one that is written, and the one
+	// that is flushed. Without room for both there is none for blocks.
+	stateCacheBytes = stateBlockBytes + 2*stateMemTableBytes
+	stateOpenFiles  = 128
 	// outOfReach is a limit at which Pebble would make the applier wait.
 	outOfReach = 1 << 20
 	// retryAfter is how long Pebble pauses after an error in the background.

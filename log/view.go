@@ -258,6 +258,24 @@ func (h *ViewHandle) Get(ctx context.Context, key []byte) ([]byte, bool, error) 
 	return slices.Clone(c.value), true, nil
 }
 
+// GetMany returns the values of keys, nil for those that there are not, and waits once for all of them: until
+// everything that was acknowledged before the call is applied. What is acknowledged later may be in some
+// of them. The bytes are the caller's.
+func (h *ViewHandle) GetMany(ctx context.Context, keys [][]byte) ([][]byte, error) {
+	if err := h.v.settle(ctx); err != nil {
+		return nil, err
+	}
+	values := make([][]byte, len(keys))
+	for i, key := range keys {
+		c, err := h.v.get(string(key))
+		if err != nil {
+			return nil, err
+		}
+		values[i] = slices.Clone(c.value)
+	}
+	return values, nil
+}
+
 // KeyValue is one key of a view and its value.
 type KeyValue struct{ Key, Value []byte }
 

@@ -6,3 +6,12 @@ import "context"
 func (l *Log) RegisterEngineView(ctx context.Context, name string) (*ViewHandle, error) {
 	return l.Register(ctx, engineView(name))
 }
+
+// CachedStateBytes returns how many bytes of the views' state are in the cache.
+func (l *Log) CachedStateBytes() int64 {
+	if l.store.acquire() != nil {
+		return 0
+	}
+	defer l.store.release()
+	return l.store.db.Metrics().BlockCache.Size
+}
