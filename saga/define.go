@@ -102,7 +102,8 @@ func (d *Definition[S]) Await(name, signal string, take, undo Action[S], options
 type StepOption func(*step)
 
 // Retry makes the step be tried up to attempts times in all, or for ever when it is negative, with the
-// backoff of timer.Retry. It is 5 otherwise.
+// backoff of timer.Retry. It is 5 otherwise. Attempts that a crash has cut off count: when the last one is
+// cut off, the step has failed, and whether it took effect is not known.
 func Retry(attempts int) StepOption { return func(s *step) { s.retry.Attempts = attempts } }
 
 // RetryPolicy says how the step is tried again. Waits are held by a durable timer.

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"slices"
 	"sync"
 
 	"github.com/stratalog/strata/log"
@@ -115,6 +116,9 @@ func (e *engine) join(r *Runner, stop func()) error {
 func (e *engine) leave(r *Runner) {
 	e.mu.Lock()
 	delete(e.running, r)
+	for other := range e.running {
+		notify(other.look) // for what r had claimed and has not finished
+	}
 	if len(e.running) == 0 {
 		// Under mu, so that who joins meanwhile finds the owner free. The handler takes no lock.
 		e.unhandle()
@@ -176,25 +180,25 @@ func (e *engine) watch(from int64) {
 // byRunner reports whether an event is of a type that only runners append. The type is what an event's
 // JSON begins with.
 func byRunner(value []byte) bool {
+	return !slices.ContainsFunc(fromOutside, func(prefix []byte) bool { return bytes.HasPrefix(value, prefix) })
+}
+
+// fromOutside is what the JSON of events begins with that others than runners append; immutable.
+var fromOutside = func() (prefixes [][]byte) {
 	for _, t := range []EventType{
 		EventStarted, EventSignalled, EventWoken, EventAbort, EventRetried, EventResumed,
 	} {
-		if bytes.HasPrefix(value, []byte(`{"type":"`+string(t)+`"`)) {
-			return false
-		}
+		prefixes = append(prefixes, []byte(`{"type":"`+string(t)+`"`))
 	}
-	return true
-}
+	return prefixes
+}()
 
 // told passes on that there may be something to do for an instance.
 func (e *engine) told(key string) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	if c := e.claims[key]; c != nil {
-		select {
-		case c.poke <- struct{}{}:
-		default:
-		}
+		notify(c.poke)
 		return
 	}
 	for r := range e.running {
@@ -223,10 +227,4 @@ func (e *engine) release(key string, c *claim) {
 		e.told(key)
 	default:
 	}
-}
-
-func (e *engine) claimed(key string) bool {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	return e.claims[key] != nil
 }

@@ -23,6 +23,11 @@ var (
 	ErrTimeout = errors.New("saga: step timed out")
 	// ErrDeadline is why a step has failed that awaited a signal.
 	ErrDeadline = errors.New("saga: the deadline has passed")
+	// ErrCutOff is why a step has failed for good whose last attempt was cut off, by a crash or at the end
+	// of Run, when that was the last one that its policy allows.
+	ErrCutOff = errors.New("saga: the attempt was cut off")
+	// ErrPivot is matched by every *PivotError: there is no way back any more.
+	ErrPivot = errors.New("saga: behind the pivot")
 	// ErrPanic is matched by what becomes of an action that panicked.
 	ErrPanic = errors.New("saga: action panicked")
 	// ErrRunning is returned by Run while the runner is running.
@@ -71,6 +76,16 @@ func (e *StatusError) Error() string {
 
 // Is makes errors.Is(err, ErrStatus) true.
 func (e *StatusError) Is(target error) bool { return target == ErrStatus }
+
+// PivotError says that an instance cannot be undone, since its pivot is done.
+type PivotError struct{ Saga, ID, Step string }
+
+func (e *PivotError) Error() string {
+	return fmt.Sprintf("saga: abort of %q of %q: its pivot %q is done", e.ID, e.Saga, e.Step)
+}
+
+// Is makes errors.Is(err, ErrPivot) true.
+func (e *PivotError) Is(target error) bool { return target == ErrPivot }
 
 // FencedError is returned for a commit that rests on what is no longer so.
 type FencedError struct {

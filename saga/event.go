@@ -23,10 +23,11 @@ const (
 	EventUndone       EventType = "undone"       // a step
 	EventUndoFailed   EventType = "undo-failed"  // an attempt at a compensation
 	EventParked       EventType = "parked"
-	EventRetried      EventType = "retried" // by hand: the step is tried again
-	EventResumed      EventType = "resumed" // by hand: the step counts as done, or undone
-	EventAbort        EventType = "abort"   // by hand: it is to be undone
-	EventAborted      EventType = "aborted" // by hand: it was given up as it was
+	EventRetried      EventType = "retried"       // by hand: the step is tried again
+	EventResumed      EventType = "resumed"       // by hand: the step counts as done, or undone
+	EventAbort        EventType = "abort"         // by hand: it is to be undone
+	EventAborted      EventType = "aborted"       // by hand: it was given up as it was
+	EventAbortRefused EventType = "abort-refused" // the pivot was done before the request was heeded
 	EventSignalled    EventType = "signalled"
 	EventWoken        EventType = "woken"    // its timer was due
 	EventWaiting      EventType = "waiting"  // it was looked at, and waits on
@@ -51,6 +52,7 @@ type Event struct {
 	Key        string          `json:"key,omitempty"`
 	Error      string          `json:"error,omitempty"`
 	Final      bool            `json:"final,omitempty"`
+	Pivot      bool            `json:"pivot,omitempty"` // the step is the pivot
 	Uncertain  bool            `json:"uncertain,omitempty"`
 	Due        time.Time       `json:"due,omitzero"`
 	State      json.RawMessage `json:"state,omitempty"`
@@ -91,6 +93,8 @@ func (in *Instance) apply(e *Event, at time.Time) error {
 	case EventAbort:
 		in.Abort = true
 		in.Told++
+	case EventAbortRefused:
+		in.Abort = false
 	case EventSignalled:
 		in.signalled(e)
 	case EventWoken:
@@ -126,10 +130,13 @@ func (in *Instance) applyStep(e *Event, at time.Time) error {
 	s.Due = e.Due
 	switch e.Type {
 	case EventIntended:
-		s.Phase, s.Attempts = Intended, e.Attempt
-		s.Uncertain = s.Uncertain || was == Intended
+		s.Phase, s.Attempts, s.Pivot = Intended, e.Attempt, e.Pivot
+		if was == Intended { // the attempt before was cut off
+			s.Uncertain = true
+			s.Failures++
+		}
 	case EventAwaiting:
-		s.Phase = Awaiting
+		s.Phase, s.Pivot = Awaiting, e.Pivot
 	case EventDone:
 		s.Phase, s.Ended, s.Final = Done, at, false
 		in.Ordered++
@@ -142,6 +149,9 @@ func (in *Instance) applyStep(e *Event, at time.Time) error {
 	case EventUndoing:
 		s.Phase, s.UndoAttempts = Undoing, e.Attempt
 		s.Uncertain = s.Uncertain || was == Intended
+		if was == Undoing {
+			s.UndoFailures++
+		}
 	case EventUndone:
 		s.Phase, s.Ended, s.Final = Undone, at, false
 	case EventUndoFailed:
@@ -188,8 +198,12 @@ func (in *Instance) unpark(e *Event, at time.Time) {
 		}
 	}
 	if e.Type == EventResumed {
-		in.Kept = slices.DeleteFunc(in.Kept, func(k Kept) bool { return k.Event == in.Step })
-		delete(in.Timers, in.Step)
+		if _, ok := in.Timers[in.Step]; ok {
+			delete(in.Timers, in.Step)
+		} else if slices.ContainsFunc(in.Kept, func(k Kept) bool { return k.Event == in.Step }) {
+			in.Kept = slices.DeleteFunc(in.Kept, func(k Kept) bool { return k.Event == in.Step })
+			in.handled(handledEvent(in.Step)) // what comes after it need not wait any more
+		}
 	}
 	in.Status, in.Back, in.Step = in.Back, 0, ""
 	if in.Status == Running {
@@ -212,6 +226,9 @@ func (in *Instance) signalled(e *Event) {
 	in.Told++
 }
 
+// handledEvent returns the key under Handled that says that an event of this name was handled.
+func handledEvent(name string) string { return "event " + name }
+
 func (in *Instance) handled(key string) {
 	if in.Handled == nil {
 		in.Handled = map[string]bool{}
@@ -232,7 +249,7 @@ func (in *Instance) applyReaction(e *Event) error {
 		delete(in.Timers, e.Name)
 	} else {
 		in.handled(e.Key)
-		in.handled("event " + e.Name)
+		in.handled(handledEvent(e.Name))
 		in.Kept = slices.DeleteFunc(in.Kept, func(k Kept) bool { return k.Key == e.Key })
 	}
 	for name, due := range e.Timers {

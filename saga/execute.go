@@ -42,18 +42,22 @@ type result struct {
 var errInVain = errors.New("saga: cancelled, since the saga turns back")
 
 // carryOut does what there is to do for an instance. An error is one of the log.
-func (x *running) carryOut(key []byte) error {
-	cl := x.r.e.claim(string(key))
+func (x *running) carryOut(j *job) error {
+	key, cl, in := []byte(j.key), j.cl, j.in
 	if cl == nil {
-		return nil // who has it is poked
-	}
-	defer x.r.e.release(string(key), cl)
-	in, err := x.r.e.load(x.acting, key)
-	if err != nil {
-		if errors.Is(err, ErrInstance) || x.acting.Err() != nil {
-			return nil
+		if cl = x.r.e.claim(j.key); cl == nil {
+			return nil // who has it is poked
 		}
-		return err
+	}
+	defer x.r.e.release(j.key, cl)
+	var err error
+	if in == nil {
+		if in, err = x.r.e.load(x.acting, key); err != nil {
+			if errors.Is(err, ErrInstance) || x.acting.Err() != nil {
+				return nil
+			}
+			return err
+		}
 	}
 	c := x.r.definition(in)
 	if c == nil || !in.ready() {
@@ -71,10 +75,17 @@ func (x *running) carryOut(key []byte) error {
 		cancel(errInVain)
 	}
 	e.actions.Wait()
-	if errors.Is(err, ErrFenced) {
+	if e.fenced(err) {
 		return nil // another runner has it
 	}
 	return err
+}
+
+// fenced reports whether err says that the instance is another runner's. An action can require conditions
+// about other instances, which are fenced as well.
+func (e *execution) fenced(err error) bool {
+	var f *FencedError
+	return errors.As(err, &f) && f.Saga == e.in.Saga && f.ID == e.in.ID
 }
 
 func (e *execution) now() time.Time { return e.x.r.e.l.Now() }
@@ -158,7 +169,7 @@ func (e *execution) move(r *result) ([]attempt, error) {
 			p.events = append(p.events, Event{Type: EventWaiting})
 		}
 		err := e.commit(p, r, idle)
-		if r != nil && r.err == nil && err != nil && !ofLog(err) && !errors.Is(err, ErrFenced) {
+		if r != nil && r.err == nil && err != nil && !ofLog(err) && !e.fenced(err) {
 			// A record or a condition of the action's was refused, and with it the result.
 			r = &result{a: r.a, base: r.base, err: err, unsure: true}
 			continue
@@ -281,8 +292,11 @@ func (e *execution) limit(d time.Duration, cancel context.CancelCauseFunc) (stop
 func protect(ctx context.Context, do erased, state json.RawMessage, t *Task) (_ json.RawMessage, err error) {
 	defer func() {
 		if v := recover(); v != nil {
-			err = fmt.Errorf("%w: %v\n%s", ErrPanic, v, debug.Stack())
+			err = panicked(v)
 		}
 	}()
 	return do(ctx, state, t)
 }
+
+// panicked is called by the deferred function that has recovered v.
+func panicked(v any) error { return fmt.Errorf("%w: %v\n%s", ErrPanic, v, debug.Stack()) }

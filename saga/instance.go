@@ -64,7 +64,7 @@ type StepState struct {
 	Name  string `json:"name"`
 	Phase Phase  `json:"phase"`
 	// Attempts and UndoAttempts count the attempts at the action and at the compensation, Failures and
-	// UndoFailures those that failed since the last Retry by hand.
+	// UndoFailures those that failed or were cut off since the last Retry by hand.
 	Attempts     int `json:"attempts,omitempty"`
 	Failures     int `json:"failures,omitempty"`
 	UndoAttempts int `json:"undo_attempts,omitempty"`
@@ -78,6 +78,8 @@ type StepState struct {
 	Final bool      `json:"final,omitempty"` // there will be no attempt by itself
 	// Uncertain says that an attempt ended without a result, so that it may have taken effect.
 	Uncertain bool `json:"uncertain,omitempty"`
+	// Pivot says that it is the step behind which there is no way back.
+	Pivot bool `json:"pivot,omitempty"`
 	// Order is the how-many-eth of the steps it was that was done.
 	Order int `json:"order,omitempty"`
 }
@@ -152,6 +154,16 @@ func (in *Instance) StepState(name string) *StepState {
 		}
 	}
 	return nil
+}
+
+// PastPivot returns the name of the pivot when that is done: there is no way back any more.
+func (in *Instance) PastPivot() (step string, past bool) {
+	for i := range in.Steps {
+		if s := &in.Steps[i]; s.Pivot && s.Phase == Done {
+			return s.Name, true
+		}
+	}
+	return "", false
 }
 
 // ready reports whether a runner has something to do.

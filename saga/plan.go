@@ -62,7 +62,13 @@ func (p *planner) wait(until time.Time) {
 }
 
 func (p *planner) forward() (again bool, err error) {
-	turn := p.in.Abort && !p.c.pastPivot(p.in)
+	turn := p.in.Abort
+	if turn && p.c.pastPivot(p.in) {
+		turn = false
+		if err := p.add(Event{Type: EventAbortRefused}); err != nil {
+			return false, err
+		}
+	}
 	for _, stage := range p.c.stages {
 		var failed *StepState
 		var pending []*step
@@ -112,6 +118,9 @@ func (p *planner) try(s *step) (failed bool, err error) {
 			p.wait(st.Due)
 			return false, nil
 		}
+		if st.Phase == Intended && !allows(s.retry, st.Failures) {
+			return true, p.add(Event{Type: EventFailed, Step: s.name, Attempt: st.Attempts, Error: ErrCutOff.Error(), Final: true, Uncertain: true})
+		}
 	}
 	if s.signal != "" {
 		i := slices.IndexFunc(p.in.Signals, func(g Signal) bool { return g.Name == s.signal })
@@ -126,7 +135,7 @@ func (p *planner) try(s *step) (failed bool, err error) {
 				due = p.now.Add(s.deadline)
 			}
 			p.wait(due)
-			return false, p.add(Event{Type: EventAwaiting, Step: s.name, Due: due})
+			return false, p.add(Event{Type: EventAwaiting, Step: s.name, Due: due, Pivot: s.pivot})
 		default:
 			p.wait(st.Due)
 			return false, nil
@@ -134,8 +143,16 @@ func (p *planner) try(s *step) (failed bool, err error) {
 	}
 	p.starts = append(p.starts, a)
 	return false, p.add(Event{
-		Type: EventIntended, Step: s.name, Attempt: a.number, Key: taskKey(p.in.Saga, p.in.ID, s.name, false),
+		Type: EventIntended, Step: s.name, Attempt: a.number, Pivot: s.pivot, Key: taskKey(p.in.Saga, p.in.ID, s.name, false),
 	})
+}
+
+// allows reports whether a policy has an attempt left behind one that was cut off, before which so many had
+// failed.
+func allows(r timer.Retry, failures int) bool {
+	r.Final = nil // is about errors of actions
+	_, ok := r.Next(failures+1, ErrCutOff, 0)
+	return ok
 }
 
 // turnBack begins to undo what was done, or parks the instance when there is no way back.
@@ -176,6 +193,9 @@ func (p *planner) backward() (again bool, err error) {
 				p.wait(st.Due)
 				return false, nil
 			}
+		}
+		if st.Phase == Undoing && !allows(s.undoRetry, st.UndoFailures) {
+			return true, p.add(Event{Type: EventUndoFailed, Step: st.Name, Attempt: st.UndoAttempts, Error: ErrCutOff.Error(), Final: true})
 		}
 		p.starts = append(p.starts, attempt{step: s, undo: true, number: st.UndoAttempts + 1, unsure: st.Order == 0})
 		return false, p.add(Event{

@@ -144,6 +144,9 @@ func (c *core) validateReactions(bad func(step, format string, args ...any)) {
 		if do == nil || name == "" {
 			bad(name, "a timer needs a name and a transition")
 		}
+		if names[name] {
+			bad(name, "a timer and an event have this name")
+		}
 	}
 	if len(c.reactions) > 0 && len(c.steps) > 0 {
 		bad("", "it has steps and reacts to events; it can do one of the two")
@@ -177,12 +180,15 @@ func (c *core) reaction(event string) *reaction {
 
 // turning collects what becomes of an instance in one commit.
 type turning struct {
-	c      *core
-	in     *Instance // the turning's own
-	was    *Instance // what it was; not changed
-	now    time.Time
-	events []Event
-	tasks  []Task
+	c   *core
+	in  *Instance // the turning's own
+	was *Instance // what it was; not changed
+	now time.Time
+	// refused is why a commit with what the transitions emit cannot be: they are not called, and the instance
+	// is parked instead.
+	refused error
+	events  []Event
+	tasks   []Task
 }
 
 func (b *turning) add(e Event) error {
@@ -209,7 +215,7 @@ func (b *turning) event(name, key string, value []byte) error {
 // may reports whether all that r comes after was handled.
 func (b *turning) may(r *reaction) bool {
 	for _, before := range r.after {
-		if !b.in.Handled["event "+before] {
+		if !b.in.Handled[handledEvent(before)] {
 			return false
 		}
 	}
@@ -267,7 +273,10 @@ func (b *turning) due() error {
 // turn makes one transition. When it fails the instance is parked at it.
 func (b *turning) turn(e Event, do erasedTransition) error {
 	t := &Turn{Saga: b.in.Saga, ID: b.in.ID, Event: e.Name, Value: e.Payload, Now: b.now}
-	state, err := do(b.in.State, t)
+	state, err := json.RawMessage(nil), b.refused
+	if err == nil {
+		state, err = protectTransition(do, b.in.State, t)
+	}
 	if err != nil {
 		if e.Type == EventReceived && !b.in.Handled[e.Key] {
 			if err := b.add(Event{Type: EventKept, Name: e.Name, Key: e.Key, Payload: e.Payload}); err != nil {
@@ -282,6 +291,16 @@ func (b *turning) turn(e Event, do erasedTransition) error {
 		return err
 	}
 	return b.add(*t.outcome)
+}
+
+// protectTransition calls do, and makes an error of a panic.
+func protectTransition(do erasedTransition, state json.RawMessage, t *Turn) (_ json.RawMessage, err error) {
+	defer func() {
+		if v := recover(); v != nil {
+			err = panicked(v)
+		}
+	}()
+	return do(state, t)
 }
 
 // commit fills c with what the turning has come to.
@@ -318,8 +337,9 @@ func (b *turning) commit(c *log.Commit) error {
 
 // catchUp takes in what is due or kept in an instance that reacts to events.
 func (x *running) catchUp(c *core, in *Instance) error {
+	var refused error
 	for in.ready() {
-		b := &turning{c: c, in: in.clone(), was: in, now: x.r.e.l.Now()}
+		b := &turning{c: c, in: in.clone(), was: in, now: x.r.e.l.Now(), refused: refused}
 		if in.Abort {
 			if err := b.add(Event{Type: EventAborted, Error: "aborted by hand"}); err != nil {
 				return err
@@ -342,6 +362,10 @@ func (x *running) catchUp(c *core, in *Instance) error {
 			x.observed(in.Saga, in.ID, b.events)
 			return nil
 		}
+		if len(b.tasks) > 0 && refusal(err) {
+			refused = err
+			continue
+		}
 		if !errors.Is(err, ErrFenced) {
 			return err
 		}
@@ -351,6 +375,11 @@ func (x *running) catchUp(c *core, in *Instance) error {
 		}
 	}
 	return nil
+}
+
+// refusal reports whether err is about a commit with what transitions emit, as a record that is too large.
+func refusal(err error) bool {
+	return err != nil && !ofLog(err) && !errors.Is(err, ErrFenced) && !errors.Is(err, consumer.ErrFenced)
 }
 
 func (x *running) observed(saga, id string, events []Event) {
@@ -400,16 +429,18 @@ func (x *running) react(c *core) {
 
 // received takes in one record: what it means for instances, and its offset, are one commit.
 func (x *running) received(m *consumer.Member, c *core, rec log.Record) error {
+	var refused error
 	for {
 		commit := x.r.e.l.NewCommit()
 		commit.Require(m.Done(rec))
 		turns := map[string]*turning{}
+		emits := false
 		for _, r := range c.reactions {
 			if r.topic != rec.Topic {
 				continue
 			}
 			if id, ok := r.correlate(rec); ok {
-				if err := x.turnTo(turns, c, r, id, rec); err != nil {
+				if err := x.turnTo(turns, c, r, id, rec, refused); err != nil {
 					return err
 				}
 			}
@@ -421,10 +452,15 @@ func (x *running) received(m *consumer.Member, c *core, rec log.Record) error {
 			if err := b.commit(commit); err != nil {
 				return err
 			}
+			emits = emits || len(b.tasks) > 0
 		}
 		_, err := commit.Commit(context.Background())
 		if errors.Is(err, ErrFenced) {
 			continue // a timer, or somebody by hand, was faster
+		}
+		if emits && refusal(err) {
+			refused = err
+			continue
 		}
 		if err == nil {
 			for id, b := range turns {
@@ -436,7 +472,7 @@ func (x *running) received(m *consumer.Member, c *core, rec log.Record) error {
 }
 
 // turnTo makes the turn of the instance with this id.
-func (x *running) turnTo(turns map[string]*turning, latest *core, r *reaction, id string, rec log.Record) error {
+func (x *running) turnTo(turns map[string]*turning, latest *core, r *reaction, id string, rec log.Record, refused error) error {
 	if err := check(latest.name, id); err != nil {
 		x.r.e.l.Options().Logger.Warn("event passed over", "saga", latest.name, "topic", rec.Topic, "offset", rec.Offset, "error", err.Error())
 		return nil
@@ -447,7 +483,7 @@ func (x *running) turnTo(turns map[string]*turning, latest *core, r *reaction, i
 		if err != nil {
 			return err
 		}
-		b = &turning{c: latest, in: in.clone(), was: in, now: x.r.e.l.Now()}
+		b = &turning{c: latest, in: in.clone(), was: in, now: x.r.e.l.Now(), refused: refused}
 		if in.Version > 0 {
 			if b.c = x.r.definition(in); b.c == nil {
 				return &DefinitionError{latest.name, "", "an event is for an instance of a version that is not there"}

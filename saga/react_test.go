@@ -234,10 +234,52 @@ func TestReactionDefinition(t *testing.T) {
 		"no other event":           saga.Define[checkout]("x").On("t", "a", byKey("a"), do, saga.After("b")),
 		"wait for each other":      saga.Define[checkout]("x").On("t", "a", byKey("a"), do, saga.After("b")).On("t", "b", byKey("b"), do, saga.After("a")),
 		"it can do one of the two": saga.Define[checkout]("x").On("t", "a", byKey("a"), do).Await("s", "s", nil, nil),
+		"a timer and an event":     saga.Define[checkout]("x").On("t", "a", byKey("a"), do).OnTimer("a", do),
 		"a timer needs a name":     saga.Define[checkout]("x").On("t", "a", byKey("a"), do).OnTimer("", do),
 	} {
 		err := d.Validate()
 		require.ErrorIs(t, err, saga.ErrDefinition, want)
 		require.ErrorContains(t, err, want)
+	}
+}
+
+// TestTransitionThatCannotBe parks instances whose transition panics, or emits what the log does not take;
+// others go on, and Resume passes the event, for those behind it too.
+func TestTransitionThatCannotBe(t *testing.T) {
+	l := inMemory(t)
+	events, commands := withTopics(t, l)
+	r := newRunner(t, l, saga.Define[checkout]("checkout").
+		On("events", "Fee", byKey("Fee"), func(_ *checkout, t *saga.Turn) error {
+			switch t.ID {
+			case "panics":
+				panic("oh")
+			case "large":
+				t.Emit(commands, log.Record{Value: make([]byte, l.Options().MaxRecordBytes+1)})
+			}
+			return nil
+		}).
+		On("events", "OrderShipped", byKey("OrderShipped"), func(_ *checkout, t *saga.Turn) error {
+			t.Complete()
+			return nil
+		}, saga.After("Fee")))
+	running(t, r)
+	for id, cause := range map[string]string{"panics": "action panicked: oh", "large": "Fee: ", "good": ""} {
+		send(t, events, id, "OrderShipped", "Fee")
+		want := saga.Parked
+		if cause == "" {
+			want = saga.Completed
+		}
+		var in saga.Instance
+		until(t, func() bool {
+			var err error
+			in, err = r.Get(ctx, "checkout", id)
+			return err == nil && in.Status == want
+		})
+		if cause == "" {
+			continue
+		}
+		require.Contains(t, in.Cause, cause)
+		require.NoError(t, r.Resume(ctx, "checkout", id))
+		until(t, func() bool { in, err := r.Get(ctx, "checkout", id); return err == nil && in.Status == saga.Completed })
 	}
 }

@@ -1,7 +1,6 @@
 package saga
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -21,18 +20,18 @@ type Runner struct {
 	latest map[string]*core         // immutable
 
 	mu     sync.Mutex
-	queue  []string        // keys of instances that may be ready; guarded by mu
-	more   bool            // there may be others in the view; guarded by mu
-	warned map[string]bool // versions without a definition that were told of; guarded by mu
-	wake   chan struct{}   // has something when queue or more have changed
+	told   []string         // keys of instances that were told something; guarded by mu
+	warned map[missing]bool // what was told of; guarded by mu
+	wake   chan struct{}    // has something when there may be something in told
+	look   chan struct{}    // has something when the view may know of others
 }
 
 // NewRunner returns a runner of the sagas that are defined. All that is wrong with the definitions is
 // returned. Several versions of one saga may be given.
 func NewRunner(l *log.Log, definitions ...Def) (*Runner, error) {
 	r := &Runner{
-		defs: map[string]map[int]*core{}, latest: map[string]*core{}, warned: map[string]bool{},
-		wake: make(chan struct{}, 1),
+		defs: map[string]map[int]*core{}, latest: map[string]*core{}, warned: map[missing]bool{},
+		wake: make(chan struct{}, 1), look: make(chan struct{}, 1),
 	}
 	var errs []error
 	for _, d := range definitions {
@@ -73,16 +72,14 @@ func (r *Runner) Start(ctx context.Context, id string, state any) error {
 	}
 	c := r.e.l.NewCommit()
 	c.Require(cond)
-	_, err = c.Commit(ctx)
-	var fenced *FencedError
-	if errors.As(err, &fenced) {
-		return nil
+	if _, err = c.Commit(ctx); errors.Is(err, ErrFenced) {
+		return r.e.l.Sync(ctx) // what it was fenced by may be written only
 	}
 	return err
 }
 
 // Starting returns the condition by which a commit begins an instance, beside whatever else belongs to it.
-// When there is one of that id already, the commit gets a *FencedError.
+// When there is one of that id already, which may not be synced yet, the commit gets a *FencedError.
 func (r *Runner) Starting(id string, state any) (log.Condition, error) {
 	c, err := r.ofState(state)
 	if err != nil {
@@ -157,10 +154,14 @@ func (r *Runner) Run(ctx context.Context, options ...RunOption) error {
 		return err
 	}
 	defer r.e.leave(r)
-	x := &running{r: r, o: o, ctx: ctx, stop: stop, slots: make(chan struct{}, o.workers)}
+	x := &running{
+		r: r, o: o, ctx: ctx, stop: stop, slots: make(chan struct{}, o.workers),
+		found: make(chan *job, min(maxPiece, 2*o.workers)),
+	}
 	x.acting, x.hard = context.WithCancel(context.WithoutCancel(ctx))
 	defer x.hard()
-	r.rescan()
+	notify(r.look)
+	x.wg.Go(x.find)
 	for _, c := range r.latest {
 		if len(c.reactions) > 0 {
 			x.wg.Go(func() { x.react(c) })
@@ -174,164 +175,21 @@ func (r *Runner) Run(ctx context.Context, options ...RunOption) error {
 	return nil
 }
 
-// running is one call of Run.
-type running struct {
-	r      *Runner
-	o      runOptions
-	ctx    context.Context // ends when Run is to end
-	stop   context.CancelCauseFunc
-	acting context.Context // of the actions
-	hard   context.CancelFunc
-	slots  chan struct{}
-	wg     sync.WaitGroup
-}
-
-// dispatch gives instances to workers until ctx ends.
-func (x *running) dispatch() {
-	place := map[string][]byte{}
-	for x.ctx.Err() == nil {
-		key, scan := x.r.take()
-		switch {
-		case scan:
-			if err := x.r.scan(x.ctx, place); err != nil && x.ctx.Err() == nil {
-				x.stop(err)
-			}
-		case key == "":
-			select {
-			case <-x.ctx.Done():
-			case <-x.r.wake:
-			}
-		default:
-			select {
-			case <-x.ctx.Done():
-				return
-			case x.slots <- struct{}{}:
-			}
-			x.wg.Go(func() {
-				defer func() { <-x.slots }()
-				if err := x.carryOut([]byte(key)); err != nil {
-					x.stop(err)
-				}
-			})
-		}
-	}
-}
-
-// end waits for what is under way.
-func (x *running) end() {
-	done := make(chan struct{})
-	go func() {
-		x.wg.Wait()
-		close(done)
-	}()
-	grace := x.r.e.l.Options().Clock.NewTimer(x.o.grace)
-	defer grace.Stop()
-	select {
-	case <-done:
-	case <-x.r.e.ctx.Done():
-	case <-grace.C():
-	}
-	x.hard()
-	<-done
-}
-
-// maxQueue bounds how many instances that may be ready are remembered; the view knows the others.
-const maxQueue = 1024
-
-// enqueue notes that an instance may be ready. It is called with engine.mu held.
-func (r *Runner) enqueue(key string) {
-	saga, _, _ := bytes.Cut([]byte(key), []byte{0})
-	if r.defs[string(saga)] == nil {
-		return
-	}
-	r.mu.Lock()
-	if len(r.queue) < maxQueue {
-		r.queue = append(r.queue, key)
-	} else {
-		r.more = true
-	}
-	r.mu.Unlock()
-	r.rouse()
-}
-
-func (r *Runner) rouse() {
-	select {
-	case r.wake <- struct{}{}:
-	default:
-	}
-}
-
-func (r *Runner) rescan() {
-	r.mu.Lock()
-	r.more = true
-	r.mu.Unlock()
-	r.rouse()
-}
-
-// take returns an instance that may be ready, or whether the view is to be asked for some.
-func (r *Runner) take() (key string, scan bool) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if len(r.queue) > 0 {
-		key = r.queue[0]
-		r.queue[0] = ""
-		r.queue = r.queue[1:]
-		return key, false
-	}
-	scan, r.more = r.more, false
-	return "", scan
-}
-
-// scan puts ready instances into the queue, from place on, which it moves.
-func (r *Runner) scan(ctx context.Context, place map[string][]byte) error {
-	for name := range r.latest {
-		from := prefixed('r', instanceKey(name, ""))
-		to := bytes.Clone(from)
-		to[len(to)-1] = 1
-		begun := place[name] == nil
-		if !begun {
-			from = place[name]
-		}
-		delete(place, name)
-		var keys []string
-		for kv, err := range r.e.h.Scan(ctx, from, to) {
-			if err != nil {
-				return err
-			}
-			if len(keys) == maxQueue/2 {
-				place[name] = bytes.Clone(kv.Key)
-				break
-			}
-			if key := string(kv.Key[1:]); !r.e.claimed(key) && r.knows(key) {
-				keys = append(keys, key)
-			}
-		}
-		r.mu.Lock()
-		r.queue = append(r.queue, keys...)
-		// What became ready before the place while it moved is found by going round once more.
-		r.more = r.more || place[name] != nil || !begun
-		r.mu.Unlock()
-	}
-	return nil
-}
-
-// knows reports whether an instance was not found to be of a version without a definition.
-func (r *Runner) knows(key string) bool {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return !r.warned[key]
+// missing is a version without a definition.
+type missing struct {
+	saga    string
+	version int
 }
 
 // definition returns the one that an instance began with, or nil.
 func (r *Runner) definition(in *Instance) *core {
-	c := r.defs[in.Saga][in.Definition]
-	if c != nil {
+	if c := r.defs[in.Saga][in.Definition]; c != nil {
 		return c
 	}
-	key := string(instanceKey(in.Saga, in.ID))
+	m := missing{in.Saga, in.Definition}
 	r.mu.Lock()
-	first := len(r.warned) == 0
-	r.warned[key] = true
+	first := !r.warned[m]
+	r.warned[m] = true
 	r.mu.Unlock()
 	if first {
 		r.e.l.Options().Logger.Warn("instances wait for a definition of their version", "saga", in.Saga, "definition", in.Definition, "id", in.ID)

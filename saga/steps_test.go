@@ -592,3 +592,179 @@ func TestRefusedResult(t *testing.T) {
 	require.Equal(t, 3, in.StepState("pay").Attempts)
 	require.EqualValues(t, 1, topic.Partition(0).Next())
 }
+
+// cutting runs an instance once more, and cuts off the attempt that it begins.
+func cutting(t testing.TB, r *saga.Runner, began <-chan struct{}) {
+	runCtx, cancel := context.WithCancel(ctx)
+	done := make(chan error, 1)
+	go func() { done <- r.Run(runCtx, saga.Grace(0)) }()
+	<-began
+	cancel()
+	require.NoError(t, <-done)
+}
+
+// TestCutOffAttemptsCount limits attempts that never come to a result, since each ends the program, as it
+// limits those that fail: of an action, and of a compensation.
+func TestCutOffAttemptsCount(t *testing.T) {
+	began := make(chan struct{})
+	hangs := func(ctx context.Context, _ *order, _ *saga.Task) error {
+		began <- struct{}{}
+		<-ctx.Done()
+		return ctx.Err()
+	}
+	var uncertain atomic.Bool
+	two := timer.Retry{Attempts: 2, First: time.Microsecond, Final: func(error) bool { return false }}
+	r := newRunner(t, inMemory(t),
+		saga.Define[order]("do").
+			Step("pay", hangs, func(_ context.Context, _ *order, t *saga.Task) error {
+				uncertain.Store(t.Uncertain)
+				return nil
+			}, saga.RetryPolicy(two)).
+			Step("ship", nothing, nil),
+		saga.Define[int]("undo").
+			Step("pay", func(context.Context, *int, *saga.Task) error { return nil }, func(ctx context.Context, _ *int, t *saga.Task) error {
+				if t.Attempt > 2 {
+					return nil
+				}
+				return hangs(ctx, nil, t)
+			}, saga.UndoPolicy(two)).
+			Step("ship", func(context.Context, *int, *saga.Task) error { return saga.Final(errBroken) }, nil))
+	require.NoError(t, r.Start(ctx, "7", order{}))
+	cutting(t, r, began)
+	cutting(t, r, began)
+	stop := running(t, r)
+	in := settled(t, r.Store, "do", "7")
+	stop()
+	require.Equal(t, saga.Compensated, in.Status)
+	require.Equal(t, "pay: "+saga.ErrCutOff.Error(), in.Cause)
+	require.Equal(t, 2, in.StepState("pay").Attempts)
+	require.True(t, uncertain.Load())
+
+	require.NoError(t, r.Start(ctx, "7", 0))
+	cutting(t, r, began)
+	cutting(t, r, began)
+	running(t, r)
+	in = settled(t, r.Store, "undo", "7")
+	require.Equal(t, saga.Parked, in.Status)
+	require.Equal(t, "pay: "+saga.ErrCutOff.Error(), in.Cause)
+	require.NoError(t, r.Retry(ctx, "undo", "7"))
+	until(t, func() bool { in, err := r.Get(ctx, "undo", "7"); return err == nil && in.Status == saga.Compensated })
+}
+
+// TestAbortBehindThePivot is refused: at once when the pivot is done, and in the history when it was under
+// way.
+func TestAbortBehindThePivot(t *testing.T) {
+	paying, pay := make(chan struct{}), make(chan struct{})
+	r := newRunner(t, inMemory(t), saga.Define[order]("order").
+		Step("pay", func(context.Context, *order, *saga.Task) error {
+			paying <- struct{}{}
+			<-pay
+			return nil
+		}, nil, saga.Pivot()).
+		Await("delivered", "delivered", nil, nil))
+	running(t, r)
+	require.NoError(t, r.Start(ctx, "7", order{}))
+	<-paying
+	require.NoError(t, r.Abort(ctx, "order", "7"))
+	close(pay)
+	until(t, func() bool { in, err := r.Get(ctx, "order", "7"); return err == nil && in.Waiting })
+	var pivot *saga.PivotError
+	err := r.Abort(ctx, "order", "7")
+	require.ErrorAs(t, err, &pivot)
+	require.ErrorIs(t, err, saga.ErrPivot)
+	require.Equal(t, saga.PivotError{Saga: "order", ID: "7", Step: "pay"}, *pivot)
+	require.NoError(t, r.Signal(ctx, "order", "7", "delivered", nil, ""))
+	require.Equal(t, saga.Completed, settled(t, r.Store, "order", "7").Status)
+	require.Contains(t, history(t, r.Store, "order", "7"), string(saga.EventAbortRefused))
+}
+
+// TestChildThatIsThere requires the beginning of an instance that there is already: that fails the attempt,
+// like any condition that does not hold, and is not taken for another runner's having the parent.
+func TestChildThatIsThere(t *testing.T) {
+	l := inMemory(t)
+	var r *saga.Runner
+	r = newRunner(t, l,
+		saga.Define[order]("parent").Step("begin", func(_ context.Context, _ *order, t *saga.Task) error {
+			cond, err := r.Starting("child", 1)
+			t.Require(cond)
+			return err
+		}, nil, saga.RetryPolicy(quick)),
+		saga.Define[int]("child").Step("a", func(context.Context, *int, *saga.Task) error { return nil }, nil))
+	running(t, r)
+	require.NoError(t, r.Start(ctx, "1", order{}))
+	require.Equal(t, saga.Completed, settled(t, r.Store, "parent", "1").Status)
+	require.Equal(t, saga.Completed, settled(t, r.Store, "child", "child").Status)
+	require.NoError(t, r.Start(ctx, "2", order{}))
+	in := settled(t, r.Store, "parent", "2")
+	require.Equal(t, saga.Parked, in.Status, "whether it took effect is left open")
+	require.Contains(t, in.Cause, `instance "child" of "child"`)
+}
+
+// TestRunnerTakesOver stops the runner that has an instance: the other one of the log takes it.
+func TestRunnerTakesOver(t *testing.T) {
+	l := inMemory(t)
+	began := make(chan int)
+	d := func(n int) saga.Def {
+		return saga.Define[order]("order").Step("a", func(ctx context.Context, _ *order, _ *saga.Task) error {
+			began <- n
+			if n == 2 {
+				return nil
+			}
+			<-ctx.Done()
+			return ctx.Err()
+		}, nil)
+	}
+	first := newRunner(t, l, d(1))
+	second := newRunner(t, l, d(2), saga.Define[int]("z").Step("a", func(context.Context, *int, *saga.Task) error { return nil }, nil))
+	require.NoError(t, first.Start(ctx, "7", order{}))
+	stop := running(t, first, saga.Grace(0))
+	require.Equal(t, 1, <-began)
+	require.NoError(t, second.Start(ctx, "1", 1))
+	running(t, second)
+	require.Equal(t, saga.Completed, settled(t, second.Store, "z", "1").Status, "it has looked at all that is ready")
+	stop()
+	require.Equal(t, 2, <-began)
+	require.Equal(t, saga.Completed, settled(t, second.Store, "order", "7").Status)
+}
+
+// TestStartIsDurable repeats a Start whose first was written and not synced, and cuts the power.
+func TestStartIsDurable(t *testing.T) {
+	fs := vfs.NewCrashableMem()
+	d := saga.Define[order]("order").Step("a", nothing, nil)
+	l := open(t, fs, nil)
+	r := newRunner(t, l, d)
+	cond, err := r.Starting("7", order{})
+	require.NoError(t, err)
+	c := l.NewCommit()
+	c.Durability(log.Written)
+	c.Require(cond)
+	_, err = c.Commit(ctx)
+	require.NoError(t, err)
+	require.NoError(t, r.Start(ctx, "7", order{}))
+	image := fs.CrashClone(vfs.CrashCloneCfg{})
+	require.NoError(t, l.Close())
+	r = newRunner(t, open(t, image, nil), d)
+	_, err = r.Get(ctx, "order", "7")
+	require.NoError(t, err)
+}
+
+// TestResumeInPieces finds more instances than are looked at together, among those of a version that is not
+// defined.
+func TestResumeInPieces(t *testing.T) {
+	fs := vfs.NewMem()
+	l := open(t, fs, nil)
+	old := saga.Define[order]("order").Step("a", nothing, nil)
+	latest := saga.Define[order]("order").Version(2).Step("a", nothing, nil)
+	for i := range 40 {
+		r := newRunner(t, l, [...]saga.Def{old, latest}[i%2])
+		require.NoError(t, r.Start(ctx, fmt.Sprintf("%02d", i), order{}))
+	}
+	require.NoError(t, l.Close())
+	r := newRunner(t, open(t, fs, nil), latest)
+	running(t, r, saga.Workers(2))
+	ended(t, r.Store, "order", 20)
+	for in, err := range r.List(ctx, "order", 0) {
+		require.NoError(t, err)
+		require.Equal(t, in.Definition == 2, in.Status == saga.Completed, in.ID)
+	}
+}

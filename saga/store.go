@@ -36,9 +36,13 @@ func (e *engine) load(ctx context.Context, key []byte) (*Instance, error) {
 	if !ok {
 		return nil, &InstanceError{string(saga), string(id)}
 	}
+	return decodeInstance(value)
+}
+
+func decodeInstance(value []byte) (*Instance, error) {
 	in := &Instance{}
 	if err := json.Unmarshal(value, in); err != nil {
-		return nil, fmt.Errorf("saga: instance %q: %w", id, err)
+		return nil, fmt.Errorf("saga: an instance's state in the view: %w", err)
 	}
 	return in, nil
 }
@@ -155,28 +159,40 @@ func (s *Store) Signal(ctx context.Context, saga, id, name string, payload []byt
 
 // Retry makes a parked instance try again what it is parked at, with as many attempts as at first.
 func (s *Store) Retry(ctx context.Context, saga, id string) error {
-	return s.ask(ctx, saga, id, "retry", func(in *Instance) (EventType, bool) { return EventRetried, in.Status == Parked })
+	return s.ask(ctx, saga, id, func(in *Instance) (EventType, error) { return EventRetried, in.mustBe(Parked, "retry") })
 }
 
 // Resume makes a parked instance pass what it is parked at: the step counts as done, or as undone, since
 // somebody has seen to it.
 func (s *Store) Resume(ctx context.Context, saga, id string) error {
-	return s.ask(ctx, saga, id, "resume", func(in *Instance) (EventType, bool) { return EventResumed, in.Status == Parked })
+	return s.ask(ctx, saga, id, func(in *Instance) (EventType, error) { return EventResumed, in.mustBe(Parked, "resume") })
 }
 
-// Abort gives an instance up. One that is running undoes what it has done; behind its pivot it goes on
-// regardless. One that is parked ends as it is.
+// Abort gives an instance up. One that is parked ends as it is, and so does one that reacts to events. One
+// that is running undoes what it has done; when its pivot is done, Abort returns a *PivotError. Is the pivot
+// under way, the request is recorded, and refused (EventAbortRefused) should the pivot be done after all.
 func (s *Store) Abort(ctx context.Context, saga, id string) error {
-	return s.ask(ctx, saga, id, "abort", func(in *Instance) (EventType, bool) {
+	return s.ask(ctx, saga, id, func(in *Instance) (EventType, error) {
 		if in.Status == Parked {
-			return EventAborted, true
+			return EventAborted, nil
 		}
-		return EventAbort, in.Status == Running
+		if step, past := in.PastPivot(); past && in.Status == Running {
+			return "", &PivotError{saga, id, step}
+		}
+		return EventAbort, in.mustBe(Running, "abort")
 	})
 }
 
+// mustBe returns a *StatusError unless the instance has this status.
+func (in *Instance) mustBe(s Status, asked string) error {
+	if in.Status == s {
+		return nil
+	}
+	return &StatusError{in.Saga, in.ID, in.Status, asked}
+}
+
 // ask appends what is asked by hand, if the instance's status allows it.
-func (s *Store) ask(ctx context.Context, saga, id, what string, event func(*Instance) (EventType, bool)) error {
+func (s *Store) ask(ctx context.Context, saga, id string, event func(*Instance) (EventType, error)) error {
 	if err := check(saga, id); err != nil {
 		return err
 	}
@@ -186,9 +202,9 @@ func (s *Store) ask(ctx context.Context, saga, id, what string, event func(*Inst
 		if err != nil {
 			return err
 		}
-		t, ok := event(in)
-		if !ok {
-			return &StatusError{saga, id, in.Status, what}
+		t, err := event(in)
+		if err != nil {
+			return err
 		}
 		cond, err := at(key, in.Version, Event{Type: t, Step: in.Step})
 		if err != nil {
