@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 
@@ -404,18 +405,20 @@ func TestCancelled(t *testing.T) {
 
 	// Another caller's sync hangs; ours is sequenced behind it, and its context ends.
 	hang, hanging := make(chan struct{}), make(chan struct{}, 10)
+	goOn := sync.OnceFunc(func() { close(hang) })
+	defer goOn() // the log could not be closed after a failure
 	fs.SetGate(func(op crashfs.Op) {
 		hanging <- struct{}{}
 		<-hang
 	})
-	first := make(chan error)
+	first := make(chan error, 1)
 	go func() {
 		_, err := tp.Append(ctx, log.Record{Value: []byte("hung")})
 		first <- err
 	}()
 	<-hanging
 	waiting, cancel := context.WithCancel(ctx)
-	second := make(chan error)
+	second := make(chan error, 1)
 	before := l.Metrics().Commits
 	go func() {
 		_, err := tp.Append(waiting, log.Record{Value: []byte("given up")})
@@ -431,7 +434,7 @@ func TestCancelled(t *testing.T) {
 	require.ErrorIs(t, err, context.Canceled)
 	require.Positive(t, l.Metrics().SyncAge)
 	require.Equal(t, []string{"first"}, values(t, l, "events"), "reading goes on, and shows what is synced")
-	close(hang)
+	goOn()
 	require.NoError(t, <-first)
 	require.NoError(t, l.Sync(ctx))
 	require.Equal(t, []string{"first", "given up", "hung"}, sorted(values(t, l, "events")))

@@ -100,22 +100,32 @@ func (m mutant) try(dir string) (verdict string, err error) {
 		return "", err
 	}
 	defer func() { err = errors.Join(err, os.WriteFile(path, sound, 0o644)) }()
-	build := exec.Command("go", "build", "./...")
+	program := filepath.Join(dir, "mutant.test")
+	build := exec.Command("go", "test", "-c", "-vet=off", "-o", program, m.pkg)
 	build.Dir = dir
 	if out, err := build.CombinedOutput(); err != nil {
 		return "", fmt.Errorf("the mutant does not compile: %s", out)
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), longest)
 	defer cancel()
-	test := exec.CommandContext(ctx, "go", "test", "-short", "-count=1", "-vet=off", "-timeout", longest.String(), "-run", m.tests, m.pkg)
-	test.Dir = dir
+	test := exec.CommandContext(ctx, program, "-test.short", "-test.count=1", "-test.timeout="+longest.String(), "-test.run="+m.tests)
+	test.Dir = filepath.Join(dir, m.pkg)
 	test.WaitDelay = time.Second
-	if out, err := test.CombinedOutput(); err != nil {
-		return "killed", nil
-	} else if strings.Contains(string(out), "no tests to run") {
+	out, err := test.CombinedOutput()
+	return judge(string(out), err, ctx.Err() != nil)
+}
+
+// judge says what became of a mutant by what its test printed, how that ended, and whether it hung.
+func judge(out string, failed error, hung bool) (verdict string, err error) {
+	switch {
+	case failed == nil && strings.Contains(out, "no tests to run"):
 		return "", errors.New("its test does not exist")
+	case failed == nil:
+		return "LIVES", nil
+	case hung || strings.Contains(out, "--- FAIL: ") || strings.Contains(out, "panic: ") || strings.Contains(out, "fatal error: "):
+		return "killed", nil
 	}
-	return "LIVES", nil
+	return "", fmt.Errorf("its test did not run: %w: %s", failed, out)
 }
 
 // apply returns the source with the mutation.

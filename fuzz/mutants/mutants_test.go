@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"os"
 	"path/filepath"
 	"testing"
@@ -29,4 +30,26 @@ func TestChosen(t *testing.T) {
 	require.Len(t, chosen(0, "ack-before-sync"), 1)
 	_, err := mutant{file: "x", old: "a"}.apply("a a")
 	require.Error(t, err)
+}
+
+func TestJudge(t *testing.T) {
+	bad := errors.New("exit status 1")
+	for _, c := range []struct {
+		out     string
+		failed  error
+		hung    bool
+		verdict string
+	}{
+		{"PASS\n", nil, false, "LIVES"},
+		{"--- FAIL: TestA (0.00s)\nFAIL\n", bad, false, "killed"},
+		{"panic: test timed out after 4m0s\n", bad, false, "killed"},
+		{"fatal error: all goroutines are asleep - deadlock!\n", bad, false, "killed"},
+		{"", bad, true, "killed"},
+		{"testing: warning: no tests to run\nPASS\n", nil, false, ""},
+		{"cannot execute\n", bad, false, ""},
+	} {
+		verdict, err := judge(c.out, c.failed, c.hung)
+		require.Equal(t, c.verdict, verdict, c.out)
+		require.Equal(t, c.verdict == "", err != nil, c.out)
+	}
 }
