@@ -14,8 +14,8 @@ import (
 )
 
 // File is the index of a sealed segment, read from disk block by block as it is asked. Of what it read it
-// keeps inner nodes, as long as all files together have few of them. Its methods may be called
-// concurrently, Close too.
+// keeps inner nodes, as long as all files together have few of them, and leaves that lookups met last. Its
+// methods may be called concurrently, Close too.
 type File struct {
 	name string // base name, for errors; immutable
 	head *head  // immutable
@@ -23,6 +23,8 @@ type File struct {
 	// inner are the inner nodes that were read and kept, by number. A kept one never changes.
 	inner []atomic.Pointer[block]
 	kept  atomic.Int64 // how many
+	// leafID and the number of a leaf are its id in leaves.
+	leafID atomic.Uint64
 
 	// mu keeps the file open while a block is read. It guards closed.
 	mu     sync.RWMutex
@@ -84,6 +86,7 @@ func open(fs vfs.FS, path string) (_ *File, err error) {
 	}
 	f.salt = b.check()
 	f.inner = make([]atomic.Pointer[block], min(f.head.nodes-f.head.leaves, keptPerFile))
+	f.numberLeaves()
 	return f, nil
 }
 
@@ -96,6 +99,7 @@ func (f *File) Close() error {
 		return nil
 	}
 	f.closed = true
+	f.numberLeaves()
 	keptBlocks.Add(-f.kept.Load())
 	if err := f.file.Close(); err != nil {
 		return fmt.Errorf("index: close %s: %w", f.name, err)
@@ -203,6 +207,7 @@ func (f *File) recall(b *block, number uint32, level uint8) bool {
 
 // forget drops the nodes that are kept.
 func (f *File) forget() {
+	f.numberLeaves()
 	f.mu.RLock() // so that Close does not count them too
 	defer f.mu.RUnlock()
 	for i := range f.inner {
@@ -246,7 +251,7 @@ func (f *File) FindTime(partition uint32, ms int64) (Entry, bool, error) {
 func (f *File) find(partition uint32, g goal) (Entry, bool, error) {
 	b := borrowBlock()
 	defer returnBlock(b)
-	w := walk{file: f, block: b}
+	w := walk{file: f, block: b, own: b}
 	if err := w.seek(before{partition, g}); err != nil {
 		return Entry{}, false, err
 	}

@@ -13,6 +13,8 @@ import (
 type walk struct {
 	file  *File
 	block *block // the leaf
+	// own is what is read into where leaves are kept, and block may be a kept one; nil where they are not.
+	own *block
 
 	leaf  uint32 // its number, 0 before seek, above the number of leaves at the end
 	row   int    // the group that next begins with when left is 0
@@ -55,7 +57,18 @@ func (w *walk) seek(s before) error {
 // enter goes to the first entry of a leaf.
 func (w *walk) enter(leaf uint32) error {
 	w.leaf, w.row, w.left = leaf, 0, 0
-	return w.file.read(w.block, leaf, 0)
+	if w.own == nil {
+		return w.file.read(w.block, leaf, 0)
+	}
+	if w.block = w.file.recallLeaf(leaf); w.block != nil {
+		return nil
+	}
+	w.block = w.own
+	if err := w.file.read(w.block, leaf, 0); err != nil {
+		return err
+	}
+	w.file.keepLeaf(w.block, leaf)
+	return nil
 }
 
 // next returns the next entry and its partition. It passes over groups of partitions below
