@@ -6,6 +6,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strconv"
 
@@ -31,7 +32,7 @@ type Batch struct {
 	// With puts more into the commit: records, conditions, a durability. It is called each time the
 	// commit is made anew, which happens when a stream that is expected to be Any or Exists has moved
 	// meanwhile. An error of it is returned, and nothing happens. It must not call the store but for Stage, and
-	// methods that return conditions. Nil is nothing more.
+	// methods that return conditions, which are answered behind the appends. Nil is nothing more.
 	With func(c *log.Commit) error
 }
 
@@ -97,8 +98,9 @@ func (s *Store) Commit(ctx context.Context, b Batch) (Result, error) {
 // process, and leaves the version to the next one, so that guesses are right and many such commits share
 // a sync.
 func (s *Store) commitLoose(ctx context.Context, b *Batch, loose []string) (Result, error) {
+	var before map[string]uint64 // what was guessed the last time
 	for {
-		r, ack, err := s.commitInTurn(ctx, b, loose)
+		r, guesses, ack, err := s.commitInTurn(ctx, b, loose)
 		if err != nil {
 			return s.refused(ctx, b, err)
 		}
@@ -107,6 +109,10 @@ func (s *Store) commitLoose(ctx context.Context, b *Batch, loose []string) (Resu
 		if !errors.As(err, &conflict) || !slices.Contains(loose, conflict.Stream) {
 			return s.result(ctx, b, r, res, err)
 		}
+		if was, again := before[conflict.Stream]; again && was == guesses[conflict.Stream] {
+			return Result{}, err // the stream has not moved: it is With that asks for another version
+		}
+		before = guesses
 		if e, ok := b.expected(conflict.Stream); ok && !e.holds(conflict.Actual) {
 			return Result{}, &VersionConflictError{Stream: conflict.Stream, Expected: e, Actual: conflict.Actual}
 		}
@@ -127,7 +133,7 @@ func (s *Store) refused(ctx context.Context, b *Batch, err error) (Result, error
 }
 
 // commitInTurn waits for the turns of the loose streams, and does commitHeld.
-func (s *Store) commitInTurn(ctx context.Context, b *Batch, loose []string) (Result, *log.Ack, error) {
+func (s *Store) commitInTurn(ctx context.Context, b *Batch, loose []string) (Result, map[string]uint64, *log.Ack, error) {
 	var held []*gate
 	defer func() { // also when With panics
 		for _, g := range held {
@@ -137,15 +143,15 @@ func (s *Store) commitInTurn(ctx context.Context, b *Batch, loose []string) (Res
 	for _, name := range loose { // sorted, so that no two callers wait for each other
 		g, err := s.appending.enter(ctx, name)
 		if err != nil {
-			return Result{}, nil, err
+			return Result{}, nil, nil, err
 		}
 		held = append(held, g)
 	}
 	return s.commitHeld(ctx, b, held)
 }
 
-// commitHeld sequences a batch whose loose streams are held.
-func (s *Store) commitHeld(ctx context.Context, b *Batch, held []*gate) (Result, *log.Ack, error) {
+// commitHeld sequences a batch whose loose streams are held, and returns at which versions it takes them to be.
+func (s *Store) commitHeld(ctx context.Context, b *Batch, held []*gate) (Result, map[string]uint64, *log.Ack, error) {
 	versions := make(map[string]uint64, len(held))
 	for _, g := range held {
 		if v, ok := g.take().(uint64); ok {
@@ -157,14 +163,15 @@ func (s *Store) commitHeld(ctx context.Context, b *Batch, held []*gate) (Result,
 			err = &TombstoneError{Stream: g.name}
 		}
 		if err != nil {
-			return Result{}, nil, err
+			return Result{}, nil, nil, err
 		}
 		versions[g.name] = h.version
 	}
+	guesses := maps.Clone(versions)
 	c := s.l.NewCommit()
 	r, err := s.stage(c, b, versions)
 	if err != nil {
-		return Result{}, nil, err
+		return Result{}, nil, nil, err
 	}
 	ack := c.CommitAsync(ctx)
 	if ack.Sequenced() {
@@ -172,7 +179,7 @@ func (s *Store) commitHeld(ctx context.Context, b *Batch, held []*gate) (Result,
 			g.left = versions[g.name]
 		}
 	}
-	return r, ack, nil
+	return r, guesses, ack, nil
 }
 
 // check looks for what cannot be committed, and returns the streams that are expected at no definite

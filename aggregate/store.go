@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"iter"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -85,10 +86,7 @@ func ensure(ctx context.Context, l *log.Log, topic string, o Options) (*log.Topi
 // compare returns a *log.MismatchError for a store that is not as o asks.
 func (s *Store) compare(o Options) error {
 	if have := s.t.Partitions(); o.Partitions != 0 && o.Partitions != have {
-		_, err := s.l.CreateTopic(context.Background(), s.Topic(), log.TopicOptions{
-			Partitions: o.Partitions, Compression: s.t.Info().Compression, Kind: Kind, Partitioner: s.t.Info().Partitioner,
-		})
-		return err
+		return &log.MismatchError{Name: s.Topic(), Field: "partitions", Have: strconv.Itoa(have), Want: strconv.Itoa(o.Partitions)}
 	}
 	return nil
 }
@@ -194,12 +192,16 @@ func Category(stream string) string {
 	return category
 }
 
-// Category yields the streams of a category, by name, as Streams does.
+// Category yields the streams of a category, by name, as Streams does. What has a Separator in it is no
+// category, and has no streams.
 func (s *Store) Category(ctx context.Context, category string) iter.Seq2[Info, error] {
 	return func(yield func(Info, error) bool) {
+		if Category(category) != category {
+			return
+		}
 		i, err := s.Info(ctx, category)
 		switch {
-		case err == nil && Category(category) == category:
+		case err == nil:
 			if !yield(i, nil) {
 				return
 			}

@@ -549,9 +549,41 @@ func TestListStreams(t *testing.T) {
 	require.Equal(t, []string{"order", "order-1", "order-10", "order-2"}, names(s.Category(ctx, "order")))
 	require.Equal(t, []string{"x-a-b"}, names(s.Category(ctx, "x")))
 	require.Empty(t, names(s.Category(ctx, "none")))
+	require.Empty(t, names(s.Category(ctx, "x-a")), "x-a-b is in the category x")
+	for _, err := range s.Category(ctx, "") {
+		require.ErrorIs(t, err, aggregate.ErrInvalid)
+	}
 	categories, err := s.Categories(ctx)
 	require.NoError(t, err)
 	require.Equal(t, []string{"customer", "order", "order.old", "orders", "x", "ж"}, categories)
+}
+
+// TestWithAsksForAnotherVersion appends to a stream at any version, in a commit that also asks for another
+// version of that stream: this is a conflict, and not tried for ever.
+func TestWithAsksForAnotherVersion(t *testing.T) {
+	s, _ := newStore(t)
+	_, err := s.Append(ctx, "a", aggregate.NoStream, events("1", "2")...)
+	require.NoError(t, err)
+	for _, expected := range []aggregate.Expected{aggregate.At(1), aggregate.At(2), aggregate.At(7)} {
+		calls := 0
+		_, err = s.Commit(ctx, aggregate.Batch{
+			Appends: []aggregate.Append{{"a", aggregate.Any, events("3")}},
+			With: func(c *log.Commit) error {
+				calls++
+				c.Require(s.Expect("a", expected))
+				return nil
+			},
+		})
+		var conflict *aggregate.VersionConflictError
+		require.ErrorAs(t, err, &conflict)
+		require.Equal(t, aggregate.VersionConflictError{Stream: "a", Expected: expected, Actual: 3}, *conflict)
+		require.Equal(t, 2, calls)
+	}
+	_, err = s.Commit(ctx, aggregate.Batch{
+		Appends: []aggregate.Append{{"a", aggregate.Any, events("3")}},
+		With:    func(c *log.Commit) error { c.Require(s.Expect("a", aggregate.At(3))); return nil },
+	})
+	require.NoError(t, err, "conditions of With are answered behind the appends")
 }
 
 // TestRebuild derives the index again from the log, and compares all keys and values.
@@ -615,5 +647,9 @@ func TestReadOnly(t *testing.T) {
 	require.ErrorIs(t, err, log.ErrReadOnly)
 	_, err = aggregate.Open(ctx, ro, "none", aggregate.Options{})
 	require.ErrorIs(t, err, log.ErrNoTopic)
+	_, err = aggregate.Open(ctx, ro, "events", aggregate.Options{Partitions: 2})
+	var other *log.MismatchError
+	require.ErrorAs(t, err, &other)
+	require.Equal(t, log.MismatchError{Name: "events", Field: "partitions", Have: "1", Want: "2"}, *other)
 	require.NoError(t, ro.Close())
 }
