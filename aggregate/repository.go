@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"strconv"
 	"strings"
 	"time"
 
@@ -130,7 +131,7 @@ func (r *Repository[A]) load(ctx context.Context, id string, asOf AsOf, unsynced
 	if asOf.Version > 0 {
 		o.To = min(o.To, asOf.Version)
 	}
-	if asOf.Time.IsZero() && asOf.Position == 0 && (r.t.every > 0 || r.t.snapshot > 0) {
+	if asOf.Time.IsZero() && asOf.Position == 0 && r.t.snapshots {
 		sn, err := r.s.lastSnapshot(ctx, stream, h, r.t.snapshot, o.To)
 		if err != nil {
 			return nil, err
@@ -247,8 +248,12 @@ func (r *Repository[A]) batch(ctx context.Context, a *A, o *SaveOptions) (Batch,
 	return b, nil
 }
 
-// Snapshot takes a snapshot of the aggregate with this id as it is, in a commit of its own.
+// Snapshot takes a snapshot of the aggregate with this id as it is, in a commit of its own. It is an
+// *InvalidError where Type.Snapshots was not called, since loads would not look for one.
 func (r *Repository[A]) Snapshot(ctx context.Context, id string) error {
+	if !r.t.snapshots {
+		return &InvalidError{What: "snapshot of " + strconv.Quote(r.t.Stream(id)), Reason: "the type says nothing of snapshots"}
+	}
 	a, err := r.Load(ctx, id)
 	if err != nil {
 		return err

@@ -46,7 +46,8 @@ type Type[A any] struct {
 	types     *Types
 	apply     func(*A, any) error
 	root      func(*A) *Root
-	every     uint64
+	snapshots bool   // Snapshots was called
+	every     uint64 // 0 is only on demand
 	snapshot  int
 	truncated bool
 }
@@ -83,7 +84,7 @@ func Define[A any, P interface {
 // methods when it is a Snapshotter: it must be one where the codec takes messages of its own kind alone, as
 // protobuf does. A state that does not encode is an error of saving.
 func (t *Type[A]) Snapshots(version int, every uint64) *Type[A] {
-	t.snapshot, t.every = version, every
+	t.snapshots, t.snapshot, t.every = true, version, every
 	return t
 }
 

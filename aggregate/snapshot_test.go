@@ -90,6 +90,7 @@ func TestSnapshots(t *testing.T) {
 	_, err = v2.Load(ctx, "1")
 	require.ErrorIs(t, err, aggregate.ErrTruncated)
 	require.ErrorIs(t, r.Snapshot(ctx, "none"), aggregate.ErrNoStream)
+	require.ErrorIs(t, accountsOf(t, s, accountType).Snapshot(ctx, "1"), aggregate.ErrInvalid, "no load would look for it")
 	_, err = r.Handle(ctx, "1", func(a *Account) error { return a.Deposit(1) })
 	require.ErrorIs(t, err, aggregate.ErrTruncated)
 	lenient := accountsOf(t, s, aggregate.Define("account", accountEvents, (*Account).apply).AllowTruncated())

@@ -83,6 +83,11 @@ func NewTypes(registrations ...Registration) *Types {
 	if t.codecs.writes == nil {
 		t.codecs.add(JSON{})
 	}
+	for name, et := range t.byName {
+		if t.upcasts[upcastKey{name, et.schema}] != nil {
+			t.wrong(fmt.Sprintf("upcast of %q, schema %d", name, et.schema), "that is the present schema version")
+		}
+	}
 	return t
 }
 
@@ -165,8 +170,9 @@ func ReadCodec(c Codec) Registration {
 	}
 }
 
-// PassUnknown makes those who fold events pass over the ones of unknown types. Otherwise these are an
-// *UnknownTypeError.
+// PassUnknown makes those who fold events pass over the ones of types that have no EventType. Otherwise these
+// are an *UnknownTypeError, as is always an event of a type that has one in a schema version that no Upcast
+// brings to the present one: its facts must not be lost for a forgotten Upcast.
 func PassUnknown() Registration { return func(t *Types) { t.pass = true } }
 
 // maxUpcasts bounds a chain of upcasts, which may be a circle.
@@ -216,7 +222,10 @@ func (t *Types) Decode(e Event) (any, error) {
 }
 
 // Passes reports whether err, of Decode, is one that PassUnknown asks to pass over.
-func (t *Types) Passes(err error) bool { return t.pass && errors.Is(err, ErrUnknownType) }
+func (t *Types) Passes(err error) bool {
+	var unknown *UnknownTypeError
+	return t.pass && errors.As(err, &unknown) && t.byName[unknown.Type] == nil
+}
 
 // Encode returns an event with the type, schema, content type and data of v, whose Go type, or that of
 // which it is a pointer, is registered. The error is an *InvalidError, or the codec's.

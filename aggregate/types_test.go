@@ -99,6 +99,9 @@ func TestUpcasts(t *testing.T) {
 		aggregate.Upcast("broken", 0, func(e *aggregate.Event) error { return boom }),
 	)
 	require.NoError(t, types.Validate())
+	require.ErrorContains(t, aggregate.NewTypes(
+		aggregate.Upcast("closed", 0, func(*aggregate.Event) error { return nil }), aggregate.EventType[Closed]("closed"),
+	).Validate(), "present schema version")
 	data := []byte(`{"Cents":1200}`)
 	for _, name := range []string{"taken", "withdrawn"} {
 		v, err := types.Decode(aggregate.Event{Type: name, Data: data})
@@ -160,4 +163,11 @@ func TestUnknownEvents(t *testing.T) {
 	a, err = passing.Load(ctx, "1")
 	require.NoError(t, err)
 	require.Equal(t, 7, a.Balance)
+
+	// A known type in a schema version that nothing brings to the present one is not passed over.
+	_, err = s.Append(ctx, "account-1", aggregate.Exists, aggregate.Event{Type: "account.deposited", Schema: 1, Data: []byte(`{}`)})
+	require.NoError(t, err)
+	_, err = passing.Load(ctx, "1")
+	require.ErrorAs(t, err, &unknown)
+	require.Equal(t, aggregate.UnknownTypeError{Type: "account.deposited", Schema: 1}, *unknown)
 }
