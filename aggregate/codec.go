@@ -5,7 +5,8 @@ import (
 	"fmt"
 )
 
-// Codec turns events and snapshots into bytes and back. It is called concurrently.
+// Codec turns events and snapshots into bytes and back. It is called concurrently. The module
+// aggregate/codectest has those for Protocol Buffers and CBOR.
 type Codec interface {
 	// ContentType is the media type of what Marshal returns. It is kept with it, and says by which codec
 	// it is read.
