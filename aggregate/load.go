@@ -36,6 +36,7 @@ func (s *Store) Load(ctx context.Context, stream string, o ...LoadOptions) iter.
 	}
 	return func(yield func(Event, error) bool) {
 		ld := loading{s: s, ctx: ctx, stream: stream, o: options}
+		ld.runs = ld.few[:0]
 		more := true
 		err := ld.run(func(e *Event) bool {
 			more = yield(*e, nil)
@@ -54,7 +55,9 @@ type loading struct {
 	stream string
 	o      LoadOptions
 	dec    decoder
+	event  Event // the one that is lent
 	runs   []run
+	few    [12]run // is runs, as long as they find room
 }
 
 // run calls each with each event. It ends when that returns false.
@@ -182,7 +185,7 @@ func (ld *loading) readRun(r run, each func(*Event) bool) error {
 	version := r.first
 	var wrong error
 	p := ld.s.t.Partition(r.partition)
-	err := ld.s.readWith(ld.ctx, &ld.dec, p, r.offset, r.count, !ld.o.Unsynced, func(e *Event) bool {
+	err := ld.s.readWith(ld.ctx, &ld.dec, &ld.event, p, r.offset, r.count, !ld.o.Unsynced, func(e *Event) bool {
 		if e.Stream != ld.stream || e.Version != version {
 			wrong = &RecordError{Topic: e.Topic, Partition: e.Partition, Offset: e.Offset, Reason: "the stream index tells of another event"}
 			return false
@@ -198,10 +201,11 @@ func (ld *loading) readRun(r run, each func(*Event) bool) error {
 
 // read calls each with the events of count records of p from offset on, until that returns false.
 func (s *Store) read(ctx context.Context, p *log.Partition, offset int64, count int, synced bool, each func(*Event) bool) error {
-	return s.readWith(ctx, &decoder{}, p, offset, count, synced, each)
+	return s.readWith(ctx, &decoder{}, &Event{}, p, offset, count, synced, each)
 }
 
-func (s *Store) readWith(ctx context.Context, d *decoder, p *log.Partition, offset int64, count int, synced bool, each func(*Event) bool) error {
+// readWith is read with a decoder and an event that the caller uses again.
+func (s *Store) readWith(ctx context.Context, d *decoder, e *Event, p *log.Partition, offset int64, count int, synced bool, each func(*Event) bool) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
@@ -210,7 +214,6 @@ func (s *Store) readWith(ctx context.Context, d *decoder, p *log.Partition, offs
 			return err
 		}
 	}
-	var e Event
 	next, end := offset, offset+int64(count)
 	for r, err := range p.Read(log.AtOffset(offset), log.ReadOptions{Unsynced: !synced}) {
 		if err != nil {
@@ -219,10 +222,10 @@ func (s *Store) readWith(ctx context.Context, d *decoder, p *log.Partition, offs
 		if r.Offset != next {
 			break
 		}
-		if err := d.decode(&r, &e); err != nil {
+		if err := d.decode(&r, e); err != nil {
 			return err
 		}
-		if !each(&e) {
+		if !each(e) {
 			return nil
 		}
 		if next++; next == end {
