@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/binary"
 	"errors"
+	"iter"
 	"math/rand/v2"
 	"os"
 	"os/exec"
@@ -232,6 +233,61 @@ func TestNoSpace(t *testing.T) {
 		require.NoError(t, err)
 	}
 	require.Len(t, values(t, l, "events"), 100)
+}
+
+// TestDeletedTopic uses handles on a topic that was deleted, and commits that were half built: a typed
+// error for each, nothing stored of the commit's other records, and the topic of the same name that was
+// created since is left alone.
+func TestDeletedTopic(t *testing.T) {
+	l, old := opened(t, vfs.NewMem(), log.Options{})
+	other, err := l.CreateTopic(ctx, "other", log.TopicOptions{})
+	require.NoError(t, err)
+	half := l.NewCommit()
+	half.Append(other, log.Record{Value: []byte("with it")})
+	half.Append(old, log.Record{Value: []byte("half built")})
+	p := old.Partition(0)
+	require.NoError(t, l.DeleteTopic(ctx, "events"))
+	for _, again := range []bool{false, true} {
+		if again {
+			_, err := l.CreateTopic(ctx, "events", log.TopicOptions{Partitions: 2})
+			require.NoError(t, err)
+		}
+		refused := func(err error) {
+			t.Helper()
+			var topic *log.TopicError
+			require.ErrorAs(t, err, &topic)
+			require.ErrorIs(t, err, log.ErrNoTopic)
+			require.Equal(t, "events", topic.Topic)
+		}
+		_, err := half.Commit(ctx)
+		refused(err)
+		_, err = half.CommitAsync(ctx).Wait(ctx)
+		refused(err)
+		fresh := l.NewCommit()
+		fresh.Append(old, log.Record{Value: []byte("v")})
+		_, err = fresh.Commit(ctx)
+		refused(err)
+		_, err = old.Append(ctx, log.Record{Value: []byte("v")})
+		refused(err)
+		_, err = p.Append(ctx, log.Record{Value: []byte("v")})
+		refused(err)
+		_, err = p.Get(0)
+		refused(err)
+		_, err = l.WaitBytes(ctx, 1, []log.PartitionOffset{{Partition: p}})
+		refused(err)
+		for _, read := range []iter.Seq2[log.Record, error]{p.Read(log.Oldest), old.Read(log.Oldest), p.Follow(ctx, log.Oldest), old.Follow(ctx, log.Oldest)} {
+			n := 0
+			for _, err := range read {
+				refused(err)
+				n++
+			}
+			require.Equal(t, 1, n, "the error is the last pair")
+		}
+		if again {
+			require.Empty(t, values(t, l, "events"))
+		}
+		require.Empty(t, values(t, l, "other"))
+	}
 }
 
 // TestReadOnlyFileSystem opens for writing what cannot be written.

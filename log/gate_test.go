@@ -128,11 +128,12 @@ func TestGateSyncsTheLogFirst(t *testing.T) {
 	h, err := l.RegisterEngineView(ctx, "__strata.once")
 	require.NoError(t, err)
 	for i := range 20 {
+		// Before the commit: it may be flushed as soon as it is applied, and then no other table comes.
+		before := tables.Load()
 		r, err := once(l, fmt.Sprint(i), "v", log.Written)
 		require.NoError(t, err)
 		require.NoError(t, h.Wait(ctx, r.Position+1))
 		written.Store(r.Position + 1)
-		before := tables.Load()
 		for tables.Load() == before {
 			clk.Advance(time.Minute)
 			runtime.Gosched()
