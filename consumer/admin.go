@@ -3,6 +3,7 @@ package consumer
 import (
 	"context"
 	"errors"
+	"maps"
 	"slices"
 	"time"
 
@@ -71,38 +72,43 @@ func (g *group) reset(ctx context.Context, to Target, topics []string) error {
 			m.giveUp(slices.DeleteFunc(slices.Clone(s.Owns), func(tp TopicPartition) bool { return partitions[tp] == nil }))
 		}
 	}
-	c := g.l.NewCommit()
-	c.Durability(log.Synced)
-	on, err := onGroup(g.name, state.Generation, &next)
+	begins, err := g.announceReset(ctx, &state, &next, to, partitions)
 	if err != nil {
+		g.giveBack()
 		return err
 	}
-	c.Require(on)
-	begins := map[TopicPartition]int64{}
-	var moved []TopicPartition
-	for tp, p := range partitions {
-		have, _, err := g.store.Fetch(ctx, g.name, p)
-		if err != nil {
-			return err
-		}
-		if begins[tp], err = to.resolve(p, have.Offset); err != nil {
-			return err
-		}
-		moved = append(moved, tp)
-	}
-	slices.SortFunc(moved, TopicPartition.compare)
-	for _, tp := range moved {
-		c.Require(onOffset(kindAssign, g.name, partitions[tp].Topic(), tp.Partition, 0, Offset{
-			Generation: next.Generation, Offset: begins[tp], LeaderEpoch: -1, Time: next.Time,
-		}))
-	}
-	if _, err := c.Commit(context.WithoutCancel(ctx)); err != nil {
-		return err
-	}
+	moved := slices.SortedFunc(maps.Keys(partitions), TopicPartition.compare)
 	for _, m := range g.all() {
 		m.assign(&next, moved, begins, byName)
 	}
 	return nil
+}
+
+// announceReset commits that partitions begin elsewhere, in the state next, and returns where.
+func (g *group) announceReset(ctx context.Context, state, next *State, to Target, partitions map[TopicPartition]*log.Partition) (map[TopicPartition]int64, error) {
+	c := g.l.NewCommit()
+	c.Durability(log.Synced)
+	on, err := onGroup(g.name, state.Generation, next)
+	if err != nil {
+		return nil, err
+	}
+	c.Require(on)
+	begins := map[TopicPartition]int64{}
+	for _, tp := range slices.SortedFunc(maps.Keys(partitions), TopicPartition.compare) {
+		p := partitions[tp]
+		have, _, err := g.store.Fetch(ctx, g.name, p)
+		if err != nil {
+			return nil, err
+		}
+		if begins[tp], err = to.resolve(p, have.Offset); err != nil {
+			return nil, err
+		}
+		c.Require(onOffset(kindAssign, g.name, p.Topic(), tp.Partition, 0, Offset{
+			Generation: next.Generation, Offset: begins[tp], LeaderEpoch: -1, Time: next.Time,
+		}))
+	}
+	_, err = c.Commit(context.WithoutCancel(ctx))
+	return begins, err
 }
 
 // resettable returns the partitions that a reset is about, and their topics.
@@ -208,7 +214,7 @@ func Delete(ctx context.Context, l *log.Log, group string) error {
 		if err != nil {
 			return err
 		}
-		c.Require(log.Condition{View: viewName, Kind: kindDelete, Key: slices.Clone(kv.Key), Want: []byte{0}})
+		c.Require(deletion(kv.Key))
 		n++
 	}
 	if n == 0 {
@@ -218,8 +224,50 @@ func Delete(ctx context.Context, l *log.Log, group string) error {
 	return err
 }
 
+// DeleteOffsets deletes what a group has committed of topics, so that it begins anew there. Topics that
+// members in this process read are ErrBusy. What was committed of a topic that is deleted need not be: the
+// next change of the group, or Expire, does.
+func DeleteOffsets(ctx context.Context, l *log.Log, group string, topics ...string) error {
+	if err := checkName(group); err != nil {
+		return err
+	}
+	gs, err := groupsOf(ctx, l)
+	if err != nil {
+		return err
+	}
+	g, err := gs.group(group)
+	if err != nil {
+		return err
+	}
+	g.turn.Lock()
+	defer g.turn.Unlock()
+	c := l.NewCommit()
+	c.Durability(log.Synced)
+	n := 0
+	for _, name := range topics {
+		if g.wants(name) {
+			return ErrBusy
+		}
+		t, err := l.Topic(name)
+		if err != nil {
+			return err
+		}
+		for i := range t.Partitions() {
+			id := t.ID()
+			c.Require(deletion(offsetKey(group, &id, int32(i))))
+			n++
+		}
+	}
+	if n == 0 {
+		return nil
+	}
+	_, err = c.Commit(ctx)
+	return err
+}
+
 // Expire deletes the groups without members in this process that have committed nothing, and not changed,
-// for longer than age, and returns their names.
+// for longer than age, and returns their names. Of the others it deletes what was committed of topics that
+// were deleted.
 func Expire(ctx context.Context, l *log.Log, age time.Duration) ([]string, error) {
 	gs, err := groupsOf(ctx, l)
 	if err != nil {
@@ -244,6 +292,9 @@ func Expire(ctx context.Context, l *log.Log, age time.Duration) ([]string, error
 			last = max(last, o.Time)
 		}
 		if l.Now().Sub(time.UnixMilli(last)) <= age {
+			if err := gs.store.tidy(ctx, name); err != nil {
+				return gone, err
+			}
 			continue
 		}
 		switch err := Delete(ctx, l, name); {

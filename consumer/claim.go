@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"slices"
 	"sync"
+	"time"
 
 	"github.com/stratalog/strata/log"
 )
@@ -22,15 +23,20 @@ type claim struct {
 	// committed is what this process has committed.
 	committed int64
 	metadata  string
-	// done and before are set by Done: the offset behind the last record that was given to it, and the one
-	// before that.
+	// done and before are set by Done: the offset behind the last record that was given to it, and the least
+	// one that must be committed for that.
 	done, before  int64
 	transactional bool // Done is used: the offset moves by commits of the caller only
-	busy          bool // a record of it is in the body of the loop
+	busy          bool // the record at is in the body of a loop
+	at            int64
 	revoked       bool // to be given up: nothing more is delivered
 	lost          bool // somebody else owns it
 	paused        bool
-	quiet         chan struct{} // closed when it is neither busy nor, with lanes, has open records; by who waits
+	quiet         chan struct{} // closed when it is not busy any more; made by who waits
+	// turns counts the records that were delivered; seen is what it was when hangs last found another one
+	// in the body, since is when that was.
+	turns, seen uint64
+	since       time.Duration
 }
 
 type openRecord struct {
@@ -38,14 +44,20 @@ type openRecord struct {
 	finished bool
 }
 
-// deliver notes that r goes out. False says that nothing must go out any more.
-func (c *claim) deliver(offset int64, most int) bool {
+// deliver notes that the body of the loop is over for the record before, which is finished when finished is
+// set, and that the next one goes out. False says that nothing must go out any more.
+func (c *claim) deliver(offset int64, most int, finished bool) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	if c.busy && finished {
+		c.finishLocked(c.at)
+	}
 	if c.revoked || c.lost || c.paused || len(c.open) >= most {
+		c.restLocked()
 		return false
 	}
-	c.busy = true
+	c.busy, c.at = true, offset
+	c.turns++
 	c.open = append(c.open, openRecord{offset: offset})
 	c.next = offset + 1
 	return true
@@ -60,15 +72,25 @@ func (c *claim) skip(to int64) {
 	}
 }
 
-// back notes that the body of the loop is over. With finished set its record is finished.
-func (c *claim) back(offset int64, finished bool) {
+// back notes that the body of the loop is over. With finished set its record, if there was one, is finished.
+func (c *claim) back(finished bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.busy = false
-	if finished {
-		c.finishLocked(offset)
+	if c.busy && finished {
+		c.finishLocked(c.at)
 	}
-	c.rest()
+	c.restLocked()
+}
+
+// hangs reports whether a record has been in the body for longer than most, as far as earlier calls tell.
+func (c *claim) hangs(now, most time.Duration) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if !c.busy || c.seen != c.turns {
+		c.seen, c.since = c.turns, now
+		return false
+	}
+	return now-c.since > most
 }
 
 // finish marks a record. It reports whether that makes room for more, of which there may be most.
@@ -77,7 +99,6 @@ func (c *claim) finish(offset int64, most int) (room bool) {
 	defer c.mu.Unlock()
 	full := len(c.open) >= most
 	c.finishLocked(offset)
-	c.rest()
 	return full && len(c.open) < most
 }
 
@@ -115,9 +136,10 @@ func (c *claim) firstLocked() int64 {
 	return c.next
 }
 
-// rest tells who waits for the claim to come to rest.
-func (c *claim) rest() {
-	if c.quiet != nil && !c.busy {
+// restLocked notes that no record is in a body, and tells who waits for that.
+func (c *claim) restLocked() {
+	c.busy = false
+	if c.quiet != nil {
 		close(c.quiet)
 		c.quiet = nil
 	}
@@ -164,7 +186,10 @@ func (c *claim) lose() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.lost, c.revoked = true, true
-	c.rest()
+	if c.quiet != nil { // who waits need not any more
+		close(c.quiet)
+		c.quiet = nil
+	}
 }
 
 func (c *claim) isLost() bool {
@@ -173,7 +198,14 @@ func (c *claim) isLost() bool {
 	return c.lost
 }
 
-// doing returns the offset that must be committed for the record at offset to be done.
+// isOver reports whether nothing more will be delivered.
+func (c *claim) isOver() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.revoked || c.lost
+}
+
+// doing returns the least offset that must be committed for the record at offset to be done.
 func (c *claim) doing(offset int64) (must int64) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -182,7 +214,7 @@ func (c *claim) doing(offset int64) (must int64) {
 		c.done = c.committed
 	}
 	if offset+1 != c.done { // else the same record once more
-		c.before, c.done = c.done, offset+1
+		c.before, c.done = min(c.done, offset), offset+1
 	}
 	c.finishLocked(offset)
 	return c.before

@@ -7,7 +7,8 @@
 //		m.Mark(rec) // done: its offset is committed within a second, and when m closes
 //	}
 //
-// or, with the offset in the same commit as what comes of the record, so that both happen or neither:
+// or with a loop for each partition ([Member.PartitionRecords]), or with a handler, which [Run] calls for as
+// many records at once as it is told; or, with the offset in the same commit as what comes of the record, so that both happen or neither:
 //
 //	c := l.NewCommit()
 //	c.Append(invoices, invoiceFor(rec))
@@ -30,7 +31,8 @@
 // # State
 //
 // Everything is derived from the engine's topic "__strata.groups" by one view of the same name. Its
-// records have the key that they change as their key.
+// records have the key that they change as their key. What was committed of a topic that is deleted since
+// is deleted by the next change of the group, or by [Expire].
 //
 //	'g' group                                  the group: JSON of State
 //	'o' u8 length, group | topic id | u32      the offset of a partition; integers are big-endian

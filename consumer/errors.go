@@ -33,19 +33,22 @@ type FencedError struct {
 	Topic     string
 	Partition int32
 	// Generation is the one that the commit carried, Current the one in which the partition was given
-	// to its owner.
+	// to its owner; 0 when it has none, because the group or the topic was deleted.
 	Generation, Current uint32
 }
 
 func (e *FencedError) Error() string {
+	if e.Current == 0 {
+		return fmt.Sprintf("consumer: group %q: %s/%d has no owner any more, after generation %d", e.Group, e.Topic, e.Partition, e.Generation)
+	}
 	return fmt.Sprintf("consumer: group %q: %s/%d was given away in generation %d, after generation %d", e.Group, e.Topic, e.Partition, e.Current, e.Generation)
 }
 
 // Is makes errors.Is(err, ErrFenced) true.
 func (e *FencedError) Is(target error) bool { return target == ErrFenced }
 
-// UnfinishedError is what a commit with Done gets when the record before is not done: its commit failed
-// or was never made.
+// UnfinishedError is what a commit with Done gets when the record before is not done, because its commit
+// failed or was never made, or when the record is done already: Committed is beyond Offset then.
 type UnfinishedError struct {
 	Group     string
 	Topic     string
@@ -55,6 +58,9 @@ type UnfinishedError struct {
 }
 
 func (e *UnfinishedError) Error() string {
+	if e.Committed > e.Offset {
+		return fmt.Sprintf("consumer: group %q: %s/%d: record %d is done already, the offset is %d", e.Group, e.Topic, e.Partition, e.Offset, e.Committed)
+	}
 	return fmt.Sprintf("consumer: group %q: %s/%d: record %d cannot be done before record %d is", e.Group, e.Topic, e.Partition, e.Offset, max(e.Committed, 0))
 }
 

@@ -2,11 +2,15 @@ package consumer_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
+	"time"
 
 	"github.com/stratalog/strata/consumer"
 	"github.com/stratalog/strata/log"
+	"github.com/stratalog/strata/record"
+	"github.com/stratalog/strata/timer"
 )
 
 func check(err error) {
@@ -84,6 +88,109 @@ func ExampleMember_Done() {
 	// invoice for tea
 	// invoice for milk
 	// invoice for honey
+}
+
+// A handler for each record, four at once, in order within a key. What fails three times is parked.
+func ExampleRun() {
+	l, end := orders(context.Background())
+	defer end()
+	ctx, stop := context.WithCancel(context.Background())
+	dead, err := l.CreateTopic(ctx, "billing.dead", log.TopicOptions{})
+	check(err)
+	go func() {
+		for r, err := range dead.Follow(ctx, log.Oldest) {
+			check(err)
+			d, err := record.ParseDead(r.Headers)
+			check(err)
+			fmt.Printf("%s: %s, after %d attempts\n", r.Value, d.Cause, d.Attempts)
+			break
+		}
+		stop()
+	}()
+	err = consumer.Run(ctx, l, "billing", consumer.Options{Topics: []string{"orders"}}, consumer.RunOptions{
+		Workers: 4, Retry: timer.Retry{Attempts: 3, First: time.Millisecond}, Failure: consumer.FailureParks,
+	}, func(_ context.Context, rec log.Record) error {
+		if string(rec.Value) == "milk" {
+			return errors.New("sour")
+		}
+		return nil
+	})
+	check(err)
+	// Output:
+	// milk: sour, after 3 attempts
+}
+
+// A loop for each partition, begun when it is assigned.
+func ExampleMember_PartitionRecords() {
+	ctx := context.Background()
+	l, end := orders(ctx)
+	defer end()
+	assigned := make(chan consumer.TopicPartition, 10)
+	m, err := consumer.Join(ctx, l, "billing", consumer.Options{
+		Topics:     []string{"orders"},
+		OnAssigned: func(all []consumer.TopicPartition) { assigned <- all[0] },
+	})
+	check(err)
+	for rec, err := range m.PartitionRecords(ctx, <-assigned) { // in a goroutine, if there are several
+		check(err)
+		fmt.Println(rec.Partition, rec.Offset, string(rec.Value))
+		m.Mark(rec)
+		if rec.Offset == 2 {
+			break
+		}
+	}
+	check(m.Close())
+	// Output:
+	// 0 0 tea
+	// 0 1 milk
+	// 0 2 honey
+}
+
+// Try something on a copy of a group, beginning two records further on, and see what it has left to do.
+func ExampleFork() {
+	ctx := context.Background()
+	l, end := orders(ctx)
+	defer end()
+	check(consumer.Reset(ctx, l, "billing", consumer.To(log.Oldest), "orders"))
+	check(consumer.Fork(ctx, l, "billing", "trial"))
+	check(consumer.Reset(ctx, l, "trial", consumer.By(2)))
+	s, err := consumer.OpenStore(ctx, l)
+	check(err)
+	groups, err := s.Groups(ctx)
+	check(err)
+	for _, group := range groups {
+		offsets, err := s.Offsets(ctx, group)
+		check(err)
+		for _, o := range offsets {
+			fmt.Println(group, o.TopicPartition, "lag", o.Lag)
+		}
+	}
+	check(consumer.Delete(ctx, l, "trial"))
+	// Output:
+	// billing orders/0 lag 3
+	// trial orders/0 lag 1
+}
+
+// Keep the offsets of a group without members, as a program does that reads by its own plan.
+func ExampleStore_Commit() {
+	ctx := context.Background()
+	l, end := orders(ctx)
+	defer end()
+	t, err := l.Topic("orders")
+	check(err)
+	s, err := consumer.OpenStore(ctx, l)
+	check(err)
+	on, err := s.Commit("audit", 0, consumer.Position{Partition: t.Partition(0), Offset: 2, Metadata: "by hand"})
+	check(err)
+	c := l.NewCommit()
+	c.Require(on...)
+	_, err = c.Commit(ctx)
+	check(err)
+	o, _, err := s.Fetch(ctx, "audit", t.Partition(0))
+	check(err)
+	fmt.Println(o.Offset, o.Metadata)
+	// Output:
+	// 2 by hand
 }
 
 // Read everything once more.

@@ -1,6 +1,7 @@
 package consumer
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"io"
@@ -48,10 +49,7 @@ func (gs *groups) Close() error {
 	gs.mu.Unlock()
 	var errs []error
 	for _, g := range all {
-		for _, m := range g.all() {
-			errs = append(errs, m.Close())
-		}
-		g.unwatch()
+		errs = append(errs, g.close())
 	}
 	return errors.Join(errs...)
 }
@@ -78,12 +76,28 @@ type group struct {
 
 	// turn is held over a rebalance, and whatever else changes the group in the log.
 	turn sync.Mutex
-	// watching ends the watch over topics; nil when there is none. Guarded by turn, like the next.
+	// watching ends the watch over topics; nil when there is none. Guarded by turn, like the rest.
 	watching context.CancelFunc
 	watched  chan struct{}
+	// unsettled says that the last rebalance has failed, so that partitions may be without an owner.
+	unsettled bool
+	closed    bool
 
 	mu      sync.Mutex
 	members map[string]*Member // guarded by mu
+}
+
+// close closes the members, and lets nobody join any more.
+func (g *group) close() error {
+	g.turn.Lock() // nobody is only half a member
+	g.closed = true
+	g.turn.Unlock()
+	var errs []error
+	for _, m := range g.all() {
+		errs = append(errs, m.Close())
+	}
+	g.unwatch()
+	return errors.Join(errs...)
 }
 
 // all returns the members, by id.
@@ -94,12 +108,7 @@ func (g *group) all() []*Member {
 	for _, m := range g.members {
 		ms = append(ms, m)
 	}
-	slices.SortFunc(ms, func(a, b *Member) int {
-		if a.id < b.id {
-			return -1
-		}
-		return 1
-	})
+	slices.SortFunc(ms, func(a, b *Member) int { return cmp.Compare(a.id, b.id) })
 	return ms
 }
 
@@ -122,8 +131,10 @@ func (g *group) topics(s *State) (map[string]*log.Topic, []log.TopicInfo) {
 }
 
 // rebalance changes the members and shares the partitions out: those that move are drained, then the
-// new generation is committed, and only then their new owners learn of it. turn is held.
-func (g *group) rebalance(ctx context.Context, change func(State) State) error {
+// new generation is committed, and only then their new owners learn of it. When it fails, who was to give
+// up partitions has them back. turn is held.
+func (g *group) rebalance(ctx context.Context, change func(State) State) (err error) {
+	defer func() { g.unsettled = err != nil }()
 	state, err := g.store.State(ctx, g.name)
 	if err != nil {
 		return err
@@ -147,13 +158,32 @@ func (g *group) rebalance(ctx context.Context, change func(State) State) error {
 		return nil
 	}
 	g.drain(&here, &next)
-	c := g.l.NewCommit()
-	c.Durability(log.Synced)
-	on, err := onGroup(g.name, before, &next)
+	begins, err := g.announce(ctx, before, &next, moved, topics)
 	if err != nil {
+		g.giveBack()
 		return err
 	}
+	for _, m := range g.all() {
+		m.assign(&next, moved, begins, topics)
+	}
+	return nil
+}
+
+// announce commits the state next of the group, which was at generation before, and returns where the
+// partitions that moved begin.
+func (g *group) announce(ctx context.Context, before uint32, next *State, moved []TopicPartition, topics map[string]*log.Topic) (map[TopicPartition]int64, error) {
+	c := g.l.NewCommit()
+	c.Durability(log.Synced)
+	on, err := onGroup(g.name, before, next)
+	if err != nil {
+		return nil, err
+	}
 	c.Require(on)
+	gone, err := g.store.forget(ctx, g.name)
+	if err != nil {
+		return nil, err
+	}
+	c.Require(gone...)
 	begins := map[TopicPartition]int64{}
 	owners := next.owners()
 	for _, tp := range moved {
@@ -161,24 +191,50 @@ func (g *group) rebalance(ctx context.Context, change func(State) State) error {
 		o := Offset{Generation: next.Generation, Offset: -1, LeaderEpoch: -1, Time: next.Time}
 		have, ok, err := g.store.Fetch(ctx, g.name, t.Partition(tp.Partition))
 		if err != nil {
-			return err
+			return nil, err
 		}
 		if begins[tp] = have.Offset; !ok {
 			// Where it begins is committed, so that it begins there after a crash as well.
 			if o.Offset, err = g.begin(t.Partition(tp.Partition), owners[tp]); err != nil {
-				return err
+				return nil, err
 			}
 			begins[tp] = o.Offset
 		}
 		c.Require(onOffset(kindAssign, g.name, t, tp.Partition, 0, o))
 	}
-	if _, err := c.Commit(context.WithoutCancel(ctx)); err != nil {
-		return err
-	}
+	_, err = c.Commit(context.WithoutCancel(ctx))
+	return begins, err
+}
+
+// giveBack has the members go on with what they gave up for a change that was not committed: where the
+// group is in the log.
+func (g *group) giveBack() {
 	for _, m := range g.all() {
-		m.assign(&next, moved, begins, topics)
+		m.takeBack(func(c *claim) (int64, bool) {
+			o, ok, err := g.store.Fetch(context.Background(), g.name, c.p)
+			return o.Offset, ok && err == nil && o.Generation == c.generation
+		})
 	}
-	return nil
+}
+
+// settle shares the partitions out once more when the last attempt has failed. It does nothing while
+// somebody else changes the group.
+func (g *group) settle() {
+	if !g.turn.TryLock() {
+		return
+	}
+	defer g.turn.Unlock()
+	if g.unsettled && !g.closed {
+		g.keepUp(context.Background())
+	}
+}
+
+// keepUp shares the partitions out among the members that there are. turn is held.
+func (g *group) keepUp(ctx context.Context) {
+	err := g.rebalance(ctx, func(s State) State { return s })
+	if err != nil && ctx.Err() == nil && !errors.Is(err, log.ErrClosed) {
+		g.l.Options().Logger.Warn("group not rebalanced", "group", g.name, "error", err.Error())
+	}
 }
 
 // sameMembers reports whether a rebalance would change nothing that is not known already.
@@ -242,6 +298,9 @@ func (g *group) drain(here, next *State) {
 func (g *group) join(ctx context.Context, m *Member) error {
 	g.turn.Lock()
 	defer g.turn.Unlock()
+	if g.closed {
+		return log.ErrClosed
+	}
 	g.mu.Lock()
 	_, taken := g.members[m.id]
 	if !taken {
@@ -318,28 +377,12 @@ func (g *group) watch(ctx context.Context, watched chan struct{}) {
 		if !g.wants(e.Info.Name) {
 			continue
 		}
-		if !g.turn.TryLock() {
-			// Whoever has the turn looks at the topics as they are, or ends this.
-			if !g.takeTurn(ctx) {
-				return
-			}
+		g.turn.Lock()
+		if ctx.Err() == nil { // else whoever had the turn has ended this
+			g.keepUp(ctx)
 		}
-		err := g.rebalance(ctx, func(s State) State { return s })
 		g.turn.Unlock()
-		if err != nil && ctx.Err() == nil && !errors.Is(err, log.ErrClosed) {
-			g.l.Options().Logger.Warn("group not rebalanced", "group", g.name, "error", err.Error())
-		}
 	}
-}
-
-// takeTurn locks turn, unless ctx ends first.
-func (g *group) takeTurn(ctx context.Context) bool {
-	g.turn.Lock()
-	if ctx.Err() != nil {
-		g.turn.Unlock()
-		return false
-	}
-	return true
 }
 
 func (g *group) wants(topic string) bool {

@@ -21,9 +21,11 @@ type lanes struct {
 
 	mu      sync.Mutex
 	open    map[laneKey]*lane // guarded by mu, like the rest
+	free    []*lane           // closed ones, to be used again
 	ready   []*lane
 	waiting []*lane // by due time
-	next    uint64  // number of the next record without a key
+	workers []worker
+	next    uint64 // number of the next record without a key
 	closed  bool
 	work    chan struct{} // closed when there is work, or none will come; made by who waits
 	idle    chan struct{} // closed when a job has ended; made by who waits
@@ -37,9 +39,13 @@ type laneKey struct {
 	number uint64 // of a record without a key, when lanes are keys
 }
 
+// lane has the records of one lane. Guarded by lanes.mu, but for now while busy is set, which is the
+// worker's then.
 type lane struct {
 	key     laneKey
-	jobs    []*job
+	now     job   // the one that is handled, or to be tried again; none without handling
+	behind  []job // those after it
+	holds   bool  // now is one
 	busy    bool
 	dropped bool // its partition is given up: what is not under way is not begun
 	due     time.Duration
@@ -51,14 +57,28 @@ type job struct {
 	failed int
 }
 
+// worker is what one worker does. seen is at when hangs last found another lane there, since is when that
+// was.
+type worker struct {
+	at, seen *lane
+	since    time.Duration
+}
+
+// mostFree bounds how many lanes are kept to be used again, and mostBehind the records that they have room for.
+const (
+	mostFree   = 1024
+	mostBehind = 64
+)
+
 func newLanes(clock log.Clock, byKey bool, handle func(context.Context, *job) time.Duration) *lanes {
 	return &lanes{clock: clock, byKey: byKey, handle: handle, open: map[laneKey]*lane{}, kick: make(chan struct{}, 1)}
 }
 
 // start starts n workers, and the goroutine that wakes lanes by the clock. end waits for them.
 func (ls *lanes) start(ctx context.Context, n int) {
-	for range n {
-		ls.running.Go(func() { ls.worker(ctx) })
+	ls.workers = make([]worker, n)
+	for i := range n {
+		ls.running.Go(func() { ls.worker(ctx, &ls.workers[i]) })
 	}
 	ls.running.Go(func() { ls.wakeUp(ctx) })
 }
@@ -80,26 +100,70 @@ func (ls *lanes) tellLocked(c *chan struct{}) {
 	}
 }
 
-// put adds a record, whose bytes it keeps.
-func (ls *lanes) put(r log.Record) {
-	k := laneKey{tp: TopicPartition{r.Topic, r.Partition}}
+// put adds a record, of which it keeps a copy.
+func (ls *lanes) put(r *log.Record) {
+	tp := TopicPartition{r.Topic, r.Partition}
+	j := job{r: keep(r)}
 	ls.mu.Lock()
 	defer ls.mu.Unlock()
+	var la *lane
 	switch {
-	case ls.byKey && r.Key == nil:
+	case !ls.byKey:
+		if la = ls.open[laneKey{tp: tp}]; la == nil {
+			la = ls.openLocked(laneKey{tp: tp})
+		}
+	case r.Key == nil:
 		ls.next++
-		k.number = ls.next
-	case ls.byKey:
-		k.key = string(r.Key)
+		la = ls.openLocked(laneKey{tp: tp, number: ls.next})
+	default:
+		// Looking it up does not copy the key.
+		if la = ls.open[laneKey{tp: tp, key: string(r.Key)}]; la == nil {
+			la = ls.openLocked(laneKey{tp: tp, key: string(r.Key)})
+		}
 	}
-	la := ls.open[k]
-	if la == nil {
-		la = &lane{key: k}
-		ls.open[k] = la
+	if la.holds {
+		la.behind = append(la.behind, j)
+		return
 	}
-	la.jobs = append(la.jobs, &job{r: r})
-	if len(la.jobs) == 1 && !la.busy {
-		ls.readyLocked(la)
+	la.now, la.holds = j, true
+	ls.readyLocked(la)
+}
+
+// keep returns a copy of r, as Clone does, with key and value in one piece of memory.
+func keep(r *log.Record) log.Record {
+	k := *r
+	k.Key, k.Value = nil, nil
+	k = k.Clone()
+	b := append(append(make([]byte, 0, len(r.Key)+len(r.Value)), r.Key...), r.Value...)
+	n := len(r.Key)
+	if r.Key != nil {
+		k.Key = b[:n:n]
+	}
+	if r.Value != nil {
+		k.Value = b[n:]
+	}
+	return k
+}
+
+// openLocked opens a lane, which holds no record yet.
+func (ls *lanes) openLocked(k laneKey) *lane {
+	la := &lane{}
+	if n := len(ls.free); n > 0 {
+		la, ls.free = ls.free[n-1], ls.free[:n-1]
+	}
+	la.key = k
+	ls.open[k] = la
+	return la
+}
+
+// shutLocked forgets a lane that has come to its end, to which nothing else refers.
+func (ls *lanes) shutLocked(la *lane) {
+	if ls.open[la.key] == la {
+		delete(ls.open, la.key)
+	}
+	if len(ls.free) < mostFree && cap(la.behind) <= mostBehind {
+		*la = lane{behind: la.behind[:0]}
+		ls.free = append(ls.free, la)
 	}
 }
 
@@ -109,7 +173,7 @@ func (ls *lanes) readyLocked(la *lane) {
 }
 
 // worker takes lanes that are ready, one record of each at a time.
-func (ls *lanes) worker(ctx context.Context) {
+func (ls *lanes) worker(ctx context.Context, w *worker) {
 	for {
 		ls.mu.Lock()
 		for len(ls.ready) == 0 && !ls.closed && ctx.Err() == nil {
@@ -131,21 +195,21 @@ func (ls *lanes) worker(ctx context.Context) {
 		la := ls.ready[0]
 		ls.ready[0] = nil
 		ls.ready = ls.ready[1:]
-		if la.dropped || len(la.jobs) == 0 {
+		if la.dropped {
 			ls.mu.Unlock()
 			continue
 		}
-		la.busy = true
-		j := la.jobs[0]
+		la.busy, w.at = true, la
 		ls.mu.Unlock()
-		again := ls.handle(ctx, j)
+		again := ls.handle(ctx, &la.now)
 		ls.mu.Lock()
+		w.at, w.seen = nil, nil
 		ls.returnLocked(la, again)
 		ls.mu.Unlock()
 	}
 }
 
-// returnLocked takes a lane back whose first record was handled, or is to be tried again.
+// returnLocked takes a lane back whose record was handled, or is to be tried again.
 func (ls *lanes) returnLocked(la *lane, again time.Duration) {
 	la.busy = false
 	ls.tellLocked(&ls.idle)
@@ -154,7 +218,6 @@ func (ls *lanes) returnLocked(la *lane, again time.Duration) {
 		if ls.open[la.key] == la {
 			delete(ls.open, la.key)
 		}
-		return
 	case again > 0:
 		la.due = ls.clock.Monotonic() + again
 		i, _ := slices.BinarySearchFunc(ls.waiting, la.due, func(w *lane, due time.Duration) int { return cmp.Compare(w.due, due) })
@@ -165,17 +228,31 @@ func (ls *lanes) returnLocked(la *lane, again time.Duration) {
 			default:
 			}
 		}
-		return
-	}
-	la.jobs[0] = nil
-	la.jobs = la.jobs[1:]
-	if len(la.jobs) > 0 {
+	case len(la.behind) > 0:
+		la.now = la.behind[0]
+		la.behind[0] = job{}
+		la.behind = la.behind[1:]
 		ls.readyLocked(la)
-		return
+	default:
+		ls.shutLocked(la)
 	}
-	if ls.open[la.key] == la {
-		delete(ls.open, la.key)
+}
+
+// hangs reports whether a worker has been at work on a record for longer than most, as far as earlier
+// calls tell.
+func (ls *lanes) hangs(now, most time.Duration) bool {
+	ls.mu.Lock()
+	defer ls.mu.Unlock()
+	hangs := false
+	for i := range ls.workers {
+		w := &ls.workers[i]
+		if w.at == nil || w.at != w.seen {
+			w.seen, w.since = w.at, now
+		} else if now-w.since > most {
+			hangs = true
+		}
 	}
+	return hangs
 }
 
 // wakeUp makes lanes ready when their time has come.
@@ -205,14 +282,20 @@ func (ls *lanes) wakeUp(ctx context.Context) {
 	}
 }
 
-// drain drops what is not under way of the partitions of claims, and waits for the rest until late.
-func (ls *lanes) drain(claims []*claim, late <-chan time.Time) {
+// partitionsOf returns the partitions of claims.
+func partitionsOf(claims []*claim) map[TopicPartition]bool {
+	tps := map[TopicPartition]bool{}
+	for _, c := range claims {
+		tps[c.tp] = true
+	}
+	return tps
+}
+
+// drop drops what is not under way of the partitions of claims.
+func (ls *lanes) drop(claims []*claim) {
+	ours := partitionsOf(claims)
 	ls.mu.Lock()
 	defer ls.mu.Unlock()
-	ours := map[TopicPartition]bool{}
-	for _, c := range claims {
-		ours[c.tp] = true
-	}
 	for k, la := range ls.open {
 		if ours[k.tp] {
 			la.dropped = true
@@ -221,13 +304,21 @@ func (ls *lanes) drain(claims []*claim, late <-chan time.Time) {
 			}
 		}
 	}
+}
+
+// drained waits until nothing of the partitions of claims, which were dropped, is under way. False says that
+// late has come first.
+func (ls *lanes) drained(claims []*claim, late <-chan time.Time) bool {
+	ours := partitionsOf(claims)
+	ls.mu.Lock()
+	defer ls.mu.Unlock()
 	for {
 		busy := false
 		for k := range ls.open {
 			busy = busy || ours[k.tp]
 		}
 		if !busy {
-			return
+			return true
 		}
 		if ls.idle == nil {
 			ls.idle = make(chan struct{})
@@ -239,12 +330,20 @@ func (ls *lanes) drain(claims []*claim, late <-chan time.Time) {
 			ls.mu.Lock()
 		case <-late:
 			ls.mu.Lock()
-			for k := range ls.open {
-				if ours[k.tp] {
-					delete(ls.open, k) // who comes back finds itself dropped
-				}
-			}
-			return
+			return false
+		}
+	}
+}
+
+// abandon drops all of the partitions of claims: nobody waits for what is under way.
+func (ls *lanes) abandon(claims []*claim) {
+	ls.drop(claims)
+	ours := partitionsOf(claims)
+	ls.mu.Lock()
+	defer ls.mu.Unlock()
+	for k := range ls.open {
+		if ours[k.tp] {
+			delete(ls.open, k) // who comes back finds itself dropped
 		}
 	}
 }

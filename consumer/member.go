@@ -3,9 +3,7 @@ package consumer
 import (
 	"context"
 	"errors"
-	"fmt"
-	"iter"
-	"math"
+	"maps"
 	"slices"
 	"strconv"
 	"sync"
@@ -15,8 +13,8 @@ import (
 	"github.com/stratalog/strata/log"
 )
 
-// Member is one member of a group. Records belongs to one goroutine at a time; the other methods may be
-// called concurrently.
+// Member is one member of a group. Records, or PartitionRecords of one partition, belongs to one goroutine
+// at a time; the other methods may be called concurrently.
 type Member struct {
 	g  *group
 	id string
@@ -27,19 +25,18 @@ type Member struct {
 	mu     sync.Mutex
 	claims map[TopicPartition]*claim // guarded by mu
 	list   []*claim                  // the same, sorted; replaced, never modified. Guarded by mu
-	wake   context.CancelFunc        // ends the wait of Records; guarded by mu
-	closed bool                      // guarded by mu
+	// loops are the partitions that loops are reading, or everything. Guarded by mu.
+	loops map[TopicPartition]bool
+	// waits end the waits of loops. Guarded by mu.
+	waits  map[*context.CancelFunc]bool
+	closed bool // guarded by mu
 
-	// last is the claim of the record that was delivered last: most calls are about that. Records stores it
-	// before the record goes out, so a call about a record never finds an earlier claim of its partition.
+	// last is the claim of the records that Records is delivering: most calls are about them. It is stored
+	// before the first of them goes out, so a call about one never finds an earlier claim of its partition.
 	last atomic.Pointer[claim]
 
-	reading atomic.Bool
-	// turns counts the loop bodies that began and those that ended: it is odd while one is under way.
-	turns atomic.Uint64
-	// drain waits for what others do with records of claims; nil without lanes. Immutable while claims are
-	// given up.
-	drain atomic.Pointer[func([]*claim, <-chan time.Time)]
+	// lanes handle the records; nil without Run.
+	lanes atomic.Pointer[lanes]
 
 	closing sync.Once
 	err     error // of closing
@@ -68,6 +65,7 @@ func Join(ctx context.Context, l *log.Log, group string, options Options) (*Memb
 	}
 	m := &Member{
 		g: g, id: o.Member, o: o, claims: map[TopicPartition]*claim{},
+		loops: map[TopicPartition]bool{}, waits: map[*context.CancelFunc]bool{},
 		stop: make(chan struct{}), stopped: make(chan struct{}),
 	}
 	if m.id == "" {
@@ -144,30 +142,62 @@ func (m *Member) assign(s *State, moved []TopicPartition, begins map[TopicPartit
 			got = append(got, tp)
 		}
 	}
-	m.last.Store(nil)
-	m.list = nil
-	for _, c := range m.claims {
-		m.list = append(m.list, c)
-	}
-	slices.SortFunc(m.list, func(a, b *claim) int { return a.tp.compare(b.tp) })
+	m.publishLocked()
 	m.mu.Unlock()
+	m.tellAssigned(got)
+}
+
+// takeBack replaces the claims that were given up by new ones of the same generation, which go on where
+// committed says; false of that is not to have it back.
+func (m *Member) takeBack(committed func(*claim) (int64, bool)) {
+	var got []TopicPartition
+	for _, c := range m.current() {
+		at, ok := int64(0), false
+		if c.isLost() {
+			at, ok = committed(c)
+		}
+		if !ok {
+			continue
+		}
+		m.mu.Lock()
+		if !m.closed && m.claims[c.tp] == c {
+			m.claims[c.tp] = &claim{tp: c.tp, p: c.p, generation: c.generation, next: at, committed: at}
+			got = append(got, c.tp)
+		}
+		m.publishLocked()
+		m.mu.Unlock()
+	}
+	m.tellAssigned(got)
+}
+
+// publishLocked makes list what claims is.
+func (m *Member) publishLocked() {
+	m.last.Store(nil)
+	m.list = slices.SortedFunc(maps.Values(m.claims), func(a, b *claim) int { return a.tp.compare(b.tp) })
+}
+
+// tellAssigned tells of partitions that the member got.
+func (m *Member) tellAssigned(got []TopicPartition) {
 	if len(got) > 0 && m.o.OnAssigned != nil {
 		m.o.OnAssigned(got)
 	}
 	m.rouse()
 }
 
-// rouse ends the wait of Records.
+// rouse ends the waits of loops.
 func (m *Member) rouse() {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if m.wake != nil {
-		m.wake()
+	for cancel := range m.waits {
+		(*cancel)()
 	}
 }
 
 // giveUp drains partitions that are given to others, and commits how far they are.
 func (m *Member) giveUp(lost []TopicPartition) {
+	if len(lost) == 0 {
+		return
+	}
 	var claims []*claim
 	var busy []<-chan struct{}
 	for _, tp := range lost {
@@ -192,8 +222,11 @@ func (m *Member) giveUp(lost []TopicPartition) {
 			break
 		}
 	}
-	if drain := m.drain.Load(); drain != nil && !late {
-		(*drain)(claims, timer.C())
+	if ls := m.lanes.Load(); ls != nil {
+		ls.drop(claims)
+		if late || !ls.drained(claims, timer.C()) {
+			ls.abandon(claims)
+		}
 	}
 	if m.o.OnRevoked != nil {
 		m.o.OnRevoked(lost)
@@ -206,174 +239,6 @@ func (m *Member) giveUp(lost []TopicPartition) {
 	for _, c := range claims {
 		c.lose()
 	}
-}
-
-// Records yields the records of the partitions that the member owns, as they come and go, until ctx ends,
-// which is the last error, or the member is closed, which is ErrClosed. Records of a partition come in
-// order.
-//
-// Key, Value and Headers are valid only inside the loop body. A *CorruptError or *LostError of the log is
-// passed on, and the loop may go on behind it; any other error ends it.
-func (m *Member) Records(ctx context.Context) iter.Seq2[log.Record, error] {
-	return m.records(ctx, func(*claim) int64 { return math.MaxInt64 }, true)
-}
-
-// Available is Records up to the end that each partition had when it was called, or when the member got the
-// partition. It waits for nothing: what cannot be delivered because too many records are unfinished, or
-// the partition is paused, is left.
-func (m *Member) Available(ctx context.Context) iter.Seq2[log.Record, error] {
-	ends := map[*claim]int64{}
-	end := func(c *claim) int64 {
-		at, known := ends[c]
-		if !known {
-			at = c.p.Next()
-			ends[c] = at
-		}
-		return at
-	}
-	for _, c := range m.current() {
-		end(c)
-	}
-	return m.records(ctx, end, false)
-}
-
-// records yields the records in front of the end of each partition.
-func (m *Member) records(ctx context.Context, end func(*claim) int64, wait bool) iter.Seq2[log.Record, error] {
-	return func(yield func(log.Record, error) bool) {
-		if m.reading.Swap(true) {
-			yield(log.Record{}, fmt.Errorf("%w: two loops over the records of a member", ErrOptions))
-			return
-		}
-		defer m.reading.Store(false)
-		for first := 0; ; first++ {
-			if err := m.usable(ctx); err != nil {
-				yield(log.Record{}, err)
-				return
-			}
-			list := m.current()
-			delivered := false
-			for i := range list {
-				c := list[(first+i)%len(list)]
-				some, goOn := m.deliver(ctx, c, end(c), len(list) > 1, yield)
-				if !goOn {
-					return
-				}
-				delivered = delivered || some
-			}
-			switch {
-			case delivered:
-			case !wait:
-				return
-			default:
-				if err := m.wait(ctx, list); err != nil {
-					yield(log.Record{}, err)
-					return
-				}
-			}
-		}
-	}
-}
-
-func (m *Member) usable(ctx context.Context) error {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	if m.closed {
-		return ErrClosed
-	}
-	return ctx.Err()
-}
-
-// turnRecords is how many records of a partition come before those of the next one.
-const turnRecords = 4096
-
-// deliver hands the records of c out that there are in front of end, or some of them when others want
-// their turn.
-func (m *Member) deliver(ctx context.Context, c *claim, end int64, others bool, yield func(log.Record, error) bool) (some, goOn bool) {
-	end = min(end, c.p.Next())
-	from, ok := c.wanted(m.o.MaxUnfinished)
-	if !ok || from >= end {
-		return false, true
-	}
-	n, gaps := 0, false
-	for r, err := range c.p.Read(log.AtOffset(from)) {
-		if err != nil {
-			if errors.Is(err, log.ErrNoTopic) {
-				c.lose() // deleted; the next rebalance takes it away
-				return some, true
-			}
-			if !yield(log.Record{}, err) {
-				return some, false
-			}
-			if errors.Is(err, log.ErrLost) || errors.Is(err, log.ErrCorrupt) {
-				gaps, some = true, true
-				continue
-			}
-			return some, false
-		}
-		if r.Offset >= end {
-			break
-		}
-		if !c.deliver(r.Offset, m.o.MaxUnfinished) {
-			return some, true
-		}
-		more := m.body(c, r, yield)
-		some = true
-		if n++; !more {
-			return some, false
-		}
-		if ctx.Err() != nil || others && n >= turnRecords {
-			return some, true
-		}
-	}
-	if gaps {
-		c.skip(end) // the last of them may have been behind the last record
-	}
-	return some, true
-}
-
-// body runs the loop body for r.
-func (m *Member) body(c *claim, r log.Record, yield func(log.Record, error) bool) (more bool) {
-	if m.last.Load() != c {
-		m.last.Store(c)
-	}
-	m.turns.Add(1)
-	defer func() {
-		m.turns.Add(1)
-		c.back(r.Offset, more && m.o.Committing == CommitReturned)
-	}()
-	return yield(r, nil)
-}
-
-// wait waits for records or for a change of what the member owns.
-func (m *Member) wait(ctx context.Context, list []*claim) error {
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	m.mu.Lock()
-	if m.closed || !slices.Equal(m.list, list) {
-		m.mu.Unlock()
-		return nil
-	}
-	m.wake = cancel
-	m.mu.Unlock()
-	defer func() {
-		m.mu.Lock()
-		m.wake = nil
-		m.mu.Unlock()
-	}()
-	var at []log.PartitionOffset
-	for _, c := range list {
-		if from, ok := c.wanted(m.o.MaxUnfinished); ok {
-			at = append(at, log.PartitionOffset{Partition: c.p, Offset: from})
-		}
-	}
-	if len(at) == 0 {
-		<-ctx.Done()
-		return nil
-	}
-	if _, err := m.g.l.WaitBytes(ctx, 1, at); err != nil && ctx.Err() == nil && !errors.Is(err, log.ErrNoTopic) {
-		return err
-	}
-	return nil
 }
 
 // Mark says that a record that the member has delivered is finished. The offset that is committed is that
@@ -403,8 +268,8 @@ func (m *Member) MarkWith(r log.Record, metadata string) {
 // in that very commit, which does not happen when the partition is somebody else's meanwhile (a
 // *FencedError), or when the record before it is not done (an *UnfinishedError). So what the commit
 // appends happens exactly once for each record. Records of a partition must be done in order; one whose
-// commit has failed is tried again with the same record. Partitions of which Done is used are not
-// committed by marks.
+// commit has failed is tried again with the same record; one that is left out is passed by the next.
+// Partitions of which Done is used are not committed by marks any more.
 func (m *Member) Done(r log.Record) log.Condition {
 	c := m.delivered(&r)
 	if c == nil {
@@ -484,34 +349,54 @@ func (m *Member) setPaused(partitions []TopicPartition, paused bool) {
 	m.rouse()
 }
 
-// tick commits what was marked, and takes the member out when its loop body hangs.
+// hangs reports whether a record has been in a loop body, or in a handler, for longer than PollTimeout.
+func (m *Member) hangs(now time.Duration) bool {
+	hangs := false
+	for _, c := range m.current() {
+		hangs = c.hangs(now, m.o.PollTimeout) || hangs
+	}
+	if ls := m.lanes.Load(); ls != nil {
+		hangs = ls.hangs(now, m.o.PollTimeout) || hangs
+	}
+	return hangs
+}
+
+// expel takes the member out of its group, whose partitions go to others without waiting for what hangs.
+func (m *Member) expel() {
+	m.g.l.Options().Logger.Warn("member hangs and is taken out of its group", "group", m.g.name, "member", m.id)
+	m.mu.Lock()
+	m.closed = true
+	m.mu.Unlock()
+	claims := m.current()
+	for _, c := range claims {
+		c.lose()
+	}
+	if ls := m.lanes.Load(); ls != nil {
+		ls.abandon(claims)
+	}
+	if err := m.g.leave(m); err != nil {
+		m.g.l.Options().Logger.Warn("group not rebalanced", "group", m.g.name, "error", err.Error())
+	}
+	m.rouse()
+}
+
+// tick commits what was marked, and takes the member out when it hangs.
 func (m *Member) tick() {
 	defer close(m.stopped)
 	clock := m.g.l.Options().Clock
 	timer := clock.NewTimer(m.o.CommitEvery)
 	defer timer.Stop()
-	turns, since := m.turns.Load(), clock.Monotonic()
 	for {
 		select {
 		case <-m.stop:
 			return
 		case <-timer.C():
 		}
-		if now := m.turns.Load(); now != turns || now%2 == 0 {
-			turns, since = now, clock.Monotonic()
-		} else if clock.Monotonic()-since > m.o.PollTimeout {
-			m.g.l.Options().Logger.Warn("member hangs and is taken out of its group", "group", m.g.name, "member", m.id)
-			m.mu.Lock()
-			m.closed = true
-			m.mu.Unlock()
-			for _, c := range m.current() {
-				c.lose()
-			}
-			if err := m.g.leave(m); err != nil {
-				m.g.l.Options().Logger.Warn("group not rebalanced", "group", m.g.name, "error", err.Error())
-			}
+		if m.hangs(clock.Monotonic()) {
+			m.expel()
 			return
 		}
+		m.g.settle()
 		if m.o.Committing != CommitExplicit {
 			if err := m.commit(context.Background(), m.current(), log.Written); err != nil && !errors.Is(err, ErrFenced) && !errors.Is(err, log.ErrClosed) {
 				m.g.l.Options().Logger.Warn("offsets not committed", "group", m.g.name, "error", err.Error())

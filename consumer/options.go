@@ -42,14 +42,15 @@ type Options struct {
 	// partition that moves. Behind that the partition moves all the same, and the commit of who held it
 	// is refused. Zero is 30 s.
 	DrainTimeout time.Duration
-	// PollTimeout is how long a loop body may take before the member is taken for dead, and its
-	// partitions are given to others. Zero is five minutes.
+	// PollTimeout is how long a loop body, or a handler of Run, may take before the member is taken for dead,
+	// and its partitions are given to others. It is looked at every CommitEvery. Zero is five minutes.
 	PollTimeout time.Duration
 	// MaxUnfinished bounds how many records of a partition are delivered and not finished. Zero is 10,000.
 	MaxUnfinished int
 	// OnAssigned is told of partitions that the member got, before any of their records, OnRevoked of those
-	// that it is about to give up, while their offsets can still be committed. They must not call the
-	// group.
+	// that it is about to give up, while their offsets can still be committed. When the change of the group is
+	// refused after that, by a full disk, they are assigned to it again. Both must not call the group; a
+	// goroutine that they start may.
 	OnAssigned, OnRevoked func([]TopicPartition)
 }
 

@@ -44,6 +44,9 @@ type RunOptions struct {
 // record fails. It joins again by itself when it was taken out of the group. Handlers are called at least
 // once for each record; what handle keeps of a record it may keep. The offset that is committed is that of
 // the first record that is not handled.
+//
+// The context of handlers ends with ctx, and when the member is taken out because a handler takes longer
+// than PollTimeout. Run waits for handlers to return before it joins again, and before it returns.
 func Run(ctx context.Context, l *log.Log, group string, o Options, run RunOptions, handle func(context.Context, log.Record) error) error {
 	if err := run.Retry.Validate(); err != nil {
 		return fmt.Errorf("%w: %w", ErrOptions, err)
@@ -85,13 +88,12 @@ func runOnce(ctx context.Context, l *log.Log, group string, o Options, run RunOp
 	ctx, stop := context.WithCancelCause(ctx)
 	r := &runner{m: m, o: run, handle: handle, stop: stop}
 	ls := newLanes(l.Options().Clock, run.Workers > 1, r.try)
-	drain := ls.drain
-	m.drain.Store(&drain)
+	m.lanes.Store(ls)
 	ls.start(ctx, max(run.Workers, 1))
 	defer func() {
 		stop(nil)
 		ls.end()
-		m.drain.Store(nil)
+		m.lanes.Store(nil)
 		err = errors.Join(err, m.Close())
 	}()
 	for rec, err := range m.Records(ctx) {
@@ -105,7 +107,7 @@ func runOnce(ctx context.Context, l *log.Log, group string, o Options, run RunOp
 			}
 			return err
 		}
-		ls.put(rec.Clone())
+		ls.put(&rec)
 	}
 	return nil
 }

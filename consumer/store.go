@@ -1,9 +1,11 @@
 package consumer
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"slices"
 	"unicode/utf8"
 
@@ -48,7 +50,7 @@ func (s *Store) State(ctx context.Context, group string) (State, error) {
 	return state, nil
 }
 
-// Groups lists the groups by name.
+// Groups lists the groups by name, also those that have offsets and never had members.
 func (s *Store) Groups(ctx context.Context) ([]string, error) {
 	var names []string
 	for kv, err := range s.h.Scan(ctx, []byte{'g'}, []byte{'g' + 1}) {
@@ -57,7 +59,24 @@ func (s *Store) Groups(ctx context.Context) ([]string, error) {
 		}
 		names = append(names, string(kv.Key[1:]))
 	}
-	return names, nil
+	for from, end := []byte{'o'}, []byte{'o' + 1}; from != nil; {
+		next := []byte(nil)
+		for kv, err := range s.h.Scan(ctx, from, end) {
+			if err != nil {
+				return nil, err
+			}
+			name, _, _, err := splitOffsetKey(kv.Key)
+			if err != nil {
+				return nil, err
+			}
+			names = append(names, name)
+			next = after(offsetKey(name, nil, 0)) // one step for each group
+			break
+		}
+		from = next
+	}
+	slices.Sort(names)
+	return slices.Compact(names), nil
 }
 
 // Fetch returns what is committed of a partition; false when nothing is.
@@ -79,17 +98,61 @@ type Committed struct {
 	End, Lag int64
 }
 
-// Offsets lists what a group has committed, by topic and partition. Topics that were deleted are left
-// out.
-func (s *Store) Offsets(ctx context.Context, group string) ([]Committed, error) {
+// topics returns the topics that there are, those of the engine too.
+func (s *Store) topics() map[log.UUID]*log.Topic {
 	byID := map[log.UUID]*log.Topic{}
-	for _, i := range s.l.Topics() {
+	for _, i := range append(s.l.Topics(), s.l.SystemTopics()...) {
 		t, err := s.l.Topic(i.Name)
 		if err != nil {
 			continue // deleted meanwhile
 		}
-		byID[i.ID] = t
+		byID[t.ID()] = t
 	}
+	return byID
+}
+
+// forget returns the conditions that delete the offsets of a group in topics that were deleted.
+func (s *Store) forget(ctx context.Context, group string) ([]log.Condition, error) {
+	byID := map[log.UUID][]log.Condition{}
+	from := offsetKey(group, nil, 0)
+	for kv, err := range s.h.Scan(ctx, from, after(from)) {
+		if err != nil {
+			return nil, err
+		}
+		_, id, _, err := splitOffsetKey(kv.Key)
+		if err != nil {
+			return nil, err
+		}
+		byID[id] = append(byID[id], deletion(kv.Key))
+	}
+	// The topics are looked at after the offsets: one that is not among them was, and is no more.
+	for id := range s.topics() {
+		delete(byID, id)
+	}
+	var all []log.Condition
+	for _, id := range slices.SortedFunc(maps.Keys(byID), func(a, b log.UUID) int { return bytes.Compare(a[:], b[:]) }) {
+		all = append(all, byID[id]...)
+	}
+	return all, nil
+}
+
+// tidy deletes the offsets of a group in topics that were deleted.
+func (s *Store) tidy(ctx context.Context, group string) error {
+	gone, err := s.forget(ctx, group)
+	if err != nil || len(gone) == 0 {
+		return err
+	}
+	c := s.l.NewCommit()
+	c.Durability(log.Synced)
+	c.Require(gone...)
+	_, err = c.Commit(ctx)
+	return err
+}
+
+// Offsets lists what a group has committed, by topic and partition. Topics that were deleted are left
+// out.
+func (s *Store) Offsets(ctx context.Context, group string) ([]Committed, error) {
+	byID := s.topics()
 	var list []Committed
 	from := offsetKey(group, nil, 0)
 	for kv, err := range s.h.Scan(ctx, from, after(from)) {
@@ -127,7 +190,10 @@ func after(prefix []byte) []byte {
 type Position struct {
 	Partition *log.Partition
 	// Offset is that of the first unfinished record. It must not be beyond what is synced.
-	Offset   int64
+	Offset int64
+	// LeaderEpoch is that of the record before it. Zero is one that is not known.
+	LeaderEpoch int32
+	// Metadata is the committer's own.
 	Metadata string
 }
 
@@ -143,12 +209,16 @@ func (s *Store) Commit(group string, generation uint32, positions ...Position) (
 		if end := p.Partition.Next(); p.Offset < 0 || p.Offset > end {
 			return nil, &OffsetError{Topic: p.Partition.Topic().Name(), Partition: p.Partition.Index(), Offset: p.Offset, End: end}
 		}
+		epoch := p.LeaderEpoch
+		if epoch == 0 {
+			epoch = -1
+		}
 		kind := uint8(kindCommit)
 		if generation == 0 {
 			kind = kindFree
 		}
 		conditions = append(conditions, onOffset(kind, group, p.Partition.Topic(), p.Partition.Index(), 0, Offset{
-			Generation: generation, Offset: p.Offset, LeaderEpoch: -1, Time: s.l.Now().UnixMilli(), Metadata: p.Metadata,
+			Generation: generation, Offset: p.Offset, LeaderEpoch: epoch, Time: s.l.Now().UnixMilli(), Metadata: p.Metadata,
 		}))
 	}
 	return conditions, nil

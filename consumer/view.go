@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/stratalog/strata/log"
 )
@@ -15,12 +16,12 @@ const (
 )
 
 // The kinds of conditions. Key is the key in the view. Want is, but for kindGroup, the topic's name for
-// errors, behind its length, u8, and then the offset's value; with kindDone the offset that must be
+// errors, behind its length, u8, and then the offset's value; with kindDone the least offset that must be
 // committed, i64, stands between the two.
 const (
 	kindGroup  = 1 // Want: u32 generation before, JSON of the state after or nothing
 	kindCommit = 2 // the owner's offset, which never goes back
-	kindDone   = 3 // the same, if the one before is committed
+	kindDone   = 3 // the same, if the one before is committed, and this one is not
 	kindAssign = 4 // a new owner; the offset stays unless Want has one
 	kindFree   = 5 // an offset without an owner, which never goes back
 	kindDelete = 6
@@ -195,18 +196,21 @@ func value(c *log.Condition) []byte {
 	return afterName(c)[doneBytes(c):]
 }
 
-// onOffset returns a condition on the offset of a partition. With kindDone, must is the offset that has
-// to be committed.
+// onOffset returns a condition on the offset of a partition. With kindDone, must is the least offset that
+// has to be committed.
 func onOffset(kind uint8, group string, t *log.Topic, partition int32, must int64, o Offset) log.Condition {
 	id := t.ID()
 	want := append([]byte{byte(len(t.Name()))}, t.Name()...)
 	if kind == kindDone {
 		want = binary.BigEndian.AppendUint64(want, uint64(must))
 	}
-	if kind != kindDelete {
-		want = append(want, o.encode()...)
-	}
+	want = append(want, o.encode()...)
 	return log.Condition{View: viewName, Kind: kind, Key: offsetKey(group, &id, partition), Want: want}
+}
+
+// deletion returns a condition that deletes the offset with this key.
+func deletion(key []byte) log.Condition {
+	return log.Condition{View: viewName, Kind: kindDelete, Key: slices.Clone(key), Want: []byte{0}}
 }
 
 // onGroup returns a condition that makes the group what next is, if it is of generation before; nil
@@ -269,7 +273,7 @@ func verdictOnOffset(c *log.Condition, have []byte) error {
 		return fenced(c, o.Generation)
 	}
 	if c.Kind == kindDone {
-		if must := int64(binary.BigEndian.Uint64(afterName(c))); o.Offset != must {
+		if must := int64(binary.BigEndian.Uint64(afterName(c))); o.Offset < must || o.Offset >= now.Offset {
 			group, _, partition, _ := splitOffsetKey(c.Key)
 			return &UnfinishedError{Group: group, Topic: topicOf(c), Partition: partition, Offset: now.Offset - 1, Committed: o.Offset}
 		}
