@@ -35,9 +35,13 @@ const (
 	maxPending = 2 << 20
 )
 
-// add adds a frame. lasting says that it stays as it is until the group is written.
-func (g *group) add(frame []byte, lasting bool) {
-	if lasting && len(frame) >= bigFrame {
+// add adds a frame. lasting says that it stays as it is until the group is written, alone that no other
+// commit is likely to join it: then even a small one is not copied.
+func (g *group) add(frame []byte, lasting, alone bool) {
+	if g.commits == 1 && g.stretches[0].own != nil && len(g.stretches[0].own) < bigFrame {
+		g.gather() // another has joined it after all
+	}
+	if lasting && (len(frame) >= bigFrame || alone && g.commits == 0) {
 		g.stretches = append(g.stretches, stretch{own: frame})
 	} else {
 		from := len(g.buf)
@@ -50,6 +54,12 @@ func (g *group) add(frame []byte, lasting bool) {
 	}
 	g.bytes += int64(len(frame))
 	g.commits++
+}
+
+// gather copies the only frame, so that it is written together with those behind it.
+func (g *group) gather() {
+	g.buf = append(g.buf[:0], g.stretches[0].own...)
+	g.stretches[0] = stretch{to: len(g.buf)}
 }
 
 // reset empties g for its next use.
@@ -71,10 +81,9 @@ func (g *group) frames(s stretch) []byte {
 	return g.buf[s.from:s.to]
 }
 
-// complete completes the heads of g's frames and calls each with each of them.
-func (g *group) complete(salt uint64, durable int64, each func(*segment.Frame)) {
+// complete completes the heads of g's frames and calls each with each of them, in f.
+func (g *group) complete(f *segment.Frame, salt uint64, durable int64, each func(*segment.Frame)) {
 	at := g.start
-	var f segment.Frame
 	for _, s := range g.stretches {
 		for b := g.frames(s); len(b) > 0; {
 			n := segment.FrameLength(b)
@@ -83,11 +92,12 @@ func (g *group) complete(salt uint64, durable int64, each func(*segment.Frame)) 
 				Kind: segment.Commit, Length: uint32(n), Position: segment.FramePosition(b), Time: segment.FrameTime(b),
 			}
 			f.At, f.Bytes = at, b[:n]
-			each(&f)
+			each(f)
 			b = b[n:]
 			at += int64(n)
 		}
 	}
+	f.Bytes = nil
 }
 
 // write writes g to seg.
@@ -103,10 +113,10 @@ func (g *group) write(seg *segment.Segment) error {
 	return nil
 }
 
-// wakeLocked acknowledges the commits of g with durability d. Log.mu is held.
+// wakeLocked acknowledges the commits of g that want no more than d. Log.mu is held.
 func (g *group) wakeLocked(d Durability) {
 	for i, w := range g.waiters {
-		if w != nil && w.durability == d {
+		if w != nil && w.durability >= d {
 			w.wakeLocked(nil)
 			g.waiters[i] = nil
 		}

@@ -139,6 +139,7 @@ type ink struct {
 	// marked says that the last frame is an end mark, or that there is none yet; idle, where marked is
 	// set, that it is an idle mark.
 	marked, idle bool
+	frame        segment.Frame // the one being completed, here so that it is not allocated each time
 }
 
 // Dir returns the canonical path of the log's directory.

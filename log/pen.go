@@ -38,6 +38,9 @@ type waiter struct {
 	decided bool
 	err     error
 	gone    bool
+	// writing says that the waiter's goroutine has the pen, or was sent it: it looks at decided when it
+	// passes that on, and needs no signal. Guarded by Log.mu.
+	writing bool
 }
 
 // newWaiter returns a waiter, one whose commit is decided where there is one. Each log keeps its own:
@@ -57,7 +60,7 @@ func (w *waiter) wakeLocked(err error) {
 		close(w.ack.done)
 		return
 	}
-	if !w.gone {
+	if !w.gone && !w.writing {
 		w.c <- acknowledged
 	}
 }
@@ -93,6 +96,7 @@ func (l *Log) passPenLocked() {
 	l.pen.queue = nil
 	for _, w := range l.pending.waiters {
 		if w.c != nil && !w.gone {
+			w.writing = true
 			w.c <- given
 			return
 		}
@@ -116,7 +120,7 @@ const (
 // It yields rather than sleeps, since a timer is not precise enough, and waits only for callers to
 // come, never for one that is there to finish.
 func (l *Log) join() {
-	if l.lastGroup < 2 || l.arrived.Load() >= l.lastGroup {
+	if l.lastGroup < 2 || l.arrived.Load() >= l.lastGroup || l.o.Durability == Buffered {
 		return
 	}
 	start := time.Now()

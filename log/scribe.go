@@ -146,7 +146,7 @@ func (l *Log) writeBuffered() time.Duration {
 	l.scribe.bufferedSince = 0
 	l.pen.held = true
 	l.mu.Unlock()
-	l.writeAndPass()
+	l.writeAndPass(nil)
 	l.mu.Lock()
 	if l.pending.commits > 0 {
 		return bufferedAfter

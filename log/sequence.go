@@ -32,11 +32,19 @@ func (c *Commit) Commit(ctx context.Context) (Result, error) {
 		l.waiters.Put(w)
 		return r, nil
 	}
-	mine := !l.pen.held
-	l.pen.held = true
-	l.mu.Unlock()
-	if mine {
-		l.writeAndPass()
+	if mine := !l.pen.held; mine {
+		l.pen.held, w.writing = true, true
+		l.mu.Unlock()
+		if l.writeAndPass(w) {
+			err = w.err
+			l.waiters.Put(w)
+			if err != nil {
+				return Result{}, err
+			}
+			return r, nil
+		}
+	} else {
+		l.mu.Unlock()
 	}
 	if err := l.await(ctx, c, w); err != nil {
 		return Result{}, err
@@ -78,11 +86,19 @@ func (l *Log) refuse(c *Commit, dup *Result, err error) (Result, error) {
 	return Result{}, err
 }
 
-// writeAndPass is what the holder of the pen does.
-func (l *Log) writeAndPass() {
+// writeAndPass is what the holder of the pen does, who waits for w; nil for nobody. It reports whether w
+// is decided.
+func (l *Log) writeAndPass(w *waiter) (decided bool) {
 	l.join()
-	_ = l.writePending() // its waiters have been told
-	l.passPen()
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	_ = l.writePendingLocked() // its waiters have been told
+	l.passPenLocked()
+	if w == nil {
+		return false
+	}
+	w.writing = false
+	return w.decided
 }
 
 // await waits for w to be decided, and writes when it is given the pen.
@@ -90,8 +106,7 @@ func (l *Log) await(ctx context.Context, c *Commit, w *waiter) error {
 	for {
 		select {
 		case s := <-w.c:
-			if s == given {
-				l.writeAndPass()
+			if s == given && !l.writeAndPass(w) {
 				continue
 			}
 			err := w.err
@@ -165,7 +180,7 @@ func (l *Log) sequenceLocked(ctx context.Context, c *Commit, payload uint64, w *
 	}
 	l.sequencedLocked(c)
 	c.err = errUsed
-	g.add(c.frame, c.durability != Buffered && (w == nil || w.ack == nil))
+	g.add(c.frame, c.durability != Buffered && (w == nil || w.ack == nil), !l.pen.held)
 	g.position = l.position
 	l.tail.byte += int64(len(c.frame))
 	l.appended += int64(len(c.frame))

@@ -9,11 +9,16 @@ type logTime struct {
 	clock Clock
 	now   time.Duration // since 1970
 	mono  time.Duration
+	drawn time.Duration // mono when it was last drawn
 }
+
+// drawEvery is how often the wall clock is looked at: reading it costs more than all else here.
+const drawEvery = time.Millisecond
 
 // startTime returns a time that begins at the later of the wall clock and last.
 func startTime(c Clock, last int64) logTime {
-	t := logTime{clock: c, mono: c.Monotonic()}
+	mono := c.Monotonic()
+	t := logTime{clock: c, mono: mono, drawn: mono}
 	t.now = max(time.Duration(c.Now().UnixMicro())*time.Microsecond, time.Duration(last)*time.Microsecond)
 	return t
 }
@@ -24,7 +29,10 @@ func (t *logTime) read() int64 {
 	passed := max(0, mono-t.mono)
 	t.mono = mono
 	t.now += passed
-	wall := time.Duration(t.clock.Now().UnixMicro()) * time.Microsecond
-	t.now += min(max(wall-t.now, -passed/10), passed/10)
+	if since := mono - t.drawn; since >= drawEvery {
+		t.drawn = mono
+		wall := time.Duration(t.clock.Now().UnixMicro()) * time.Microsecond
+		t.now += min(max(wall-t.now, -since/10), since/10)
+	}
 	return int64(t.now / time.Microsecond)
 }

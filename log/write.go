@@ -8,14 +8,17 @@ import (
 // and wakes those who wait for it. The caller holds the pen, and still holds it afterwards.
 func (l *Log) writePending() error {
 	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.writePendingLocked()
+}
+
+// writePendingLocked is writePending for who holds mu, which it gives up meanwhile.
+func (l *Log) writePendingLocked() error {
 	if l.failed != nil {
-		err := l.failed
-		l.mu.Unlock()
-		return err
+		return l.failed
 	}
 	g := l.pending
 	if g.commits == 0 {
-		l.mu.Unlock()
 		return nil
 	}
 	if l.pending = l.spare; l.pending == nil {
@@ -28,23 +31,24 @@ func (l *Log) writePending() error {
 	l.mu.Unlock()
 
 	l.lastGroup = int64(g.commits)
-	if err := l.writeGroup(g, part, seg); err != nil {
-		return l.fail(err, g)
-	}
+	err := l.writeGroup(g, part, seg)
 	if g.sync {
-		if err := l.syncWritten(); err != nil {
-			return l.fail(err, g)
+		if err == nil {
+			err = l.syncWritten()
 		}
 	}
 	l.mu.Lock()
+	if err != nil {
+		return l.failLocked(err, g)
+	}
 	g.wakeLocked(Synced)
 	g.reset()
 	l.spare = g
-	l.mu.Unlock()
 	return nil
 }
 
-// writeGroup writes g, publishes it as written, and wakes those who wait for no more than that.
+// writeGroup writes g, publishes it as written, and, where it is to be synced as well, wakes those who
+// wait for no more than that.
 func (l *Log) writeGroup(g *group, part *part, seg *segment.Segment) error {
 	started := l.o.Clock.Monotonic()
 	l.endMu.Lock()
@@ -52,7 +56,7 @@ func (l *Log) writeGroup(g *group, part *part, seg *segment.Segment) error {
 	l.endMu.Unlock()
 	var indexErr error
 	l.touched, l.viewed = l.touched[:0], l.viewed[:0]
-	g.complete(l.tail.salt, durable, func(f *segment.Frame) {
+	g.complete(&l.ink.frame, l.tail.salt, durable, func(f *segment.Frame) {
 		l.viewedMask = 0
 		if err := l.ink.index.add(f, l.touch); err != nil && indexErr == nil {
 			indexErr = err
@@ -83,7 +87,7 @@ func (l *Log) writeGroup(g *group, part *part, seg *segment.Segment) error {
 	l.scribe.wrote(ended, g.sync)
 	l.preparer.wrote(g.bytes)
 	l.applier.grew(g.bytes)
-	if g.unsynced {
+	if g.unsynced && g.sync {
 		l.mu.Lock()
 		g.wakeLocked(Written)
 		l.mu.Unlock()
