@@ -326,7 +326,7 @@ func (l *Log) resume(last *part, seg *segment.Segment, end segment.End) error {
 	}
 	l.ink.marked = true
 	if end.FileBytes > end.Byte {
-		l.tail.zeros = end.FileBytes
+		l.tail.zeros, l.ahead.to = end.FileBytes, end.FileBytes
 	}
 	l.epoch = end.Epoch
 	clean := end.Torn == 0 && (end.Last == segment.Closing || end.Last == segment.Recovered)

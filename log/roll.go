@@ -117,6 +117,7 @@ func (l *Log) publishPart(t *newTail) error {
 		part: p, seg: seg, salt: seg.Salt(), byte: seg.Data(), claimed: t.claimed, zeros: t.zeros,
 	}
 	l.ink = ink{index: indexer{memory: memory}, marked: true}
+	l.ahead.to = t.zeros
 	position := l.position
 	l.endMu.Lock()
 	l.written = place{position: position, part: p, byte: seg.Data()}

@@ -27,11 +27,11 @@ func (l *Log) writePendingLocked() error {
 	l.spare = nil
 	l.groupOpen.Store(false)
 	l.arrived.Store(0)
-	part, seg := l.tail.part, l.tail.seg
+	part, seg, claimed := l.tail.part, l.tail.seg, l.tail.claimed
 	l.mu.Unlock()
 
 	l.lastGroup = int64(g.commits)
-	err := l.writeGroup(g, part, seg)
+	err := l.writeGroup(g, part, seg, claimed)
 	if g.sync {
 		if err == nil {
 			err = l.syncWritten()
@@ -49,7 +49,7 @@ func (l *Log) writePendingLocked() error {
 
 // writeGroup writes g, publishes it as written, and, where it is to be synced as well, wakes those who
 // wait for no more than that.
-func (l *Log) writeGroup(g *group, part *part, seg *segment.Segment) error {
+func (l *Log) writeGroup(g *group, part *part, seg *segment.Segment, claimed int64) error {
 	started := l.o.Clock.Monotonic()
 	l.endMu.Lock()
 	durable := l.synced.byte
@@ -70,6 +70,11 @@ func (l *Log) writeGroup(g *group, part *part, seg *segment.Segment) error {
 	}
 	if err := g.write(seg); err != nil {
 		return err
+	}
+	if g.sync {
+		if err := l.ahead.write(seg, g.bytes, g.start+g.bytes, claimed); err != nil {
+			return err
+		}
 	}
 	l.noteTouched()
 	l.ink.marked = false

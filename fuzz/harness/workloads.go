@@ -27,7 +27,26 @@ func Workloads() []Workload {
 		{Name: "timed", Options: timed, Steps: timedSteps},
 		{Name: "topics", Options: small, Steps: topics},
 		{Name: "crashes", Options: small, Steps: crashes},
+		{Name: "ahead", Options: log.Options{SegmentBytes: 256 << 10, SyncInterval: -1}, Steps: ahead},
 	}
+}
+
+// ahead syncs enough for the log to write zeros behind commit groups, and then commits over them.
+func ahead(s *Session) {
+	s.Open()
+	s.CreateTopic("a", log.TopicOptions{Partitions: 2})
+	for range 3 {
+		s.Commit(log.Synced, Put{Topic: "a", Bytes: 24 << 10})
+	}
+	for i := range 5 {
+		s.Commit(log.Synced, Put{Topic: "a", Partition: int32(i % 2), Bytes: 100 + 3000*i})
+	}
+	s.Commit(log.Written, Put{Topic: "a", Bytes: 300})
+	s.Commit(log.Synced, Put{Topic: "a", Partition: 1, Bytes: 7000})
+	s.Read()
+	s.Reopen()
+	s.Commit(log.Written, Put{Topic: "a", Bytes: 2000})
+	s.Commit(log.Synced, Put{Topic: "a", Bytes: 20 << 10})
 }
 
 // Prepared is a workload that appends enough for segments to be prepared ahead.
