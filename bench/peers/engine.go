@@ -76,7 +76,7 @@ func engines() []engine {
 		strata("strata-default", "synced in the background every 100 ms, as by default"),
 		tidwall, raftWAL, etcd, bolt, pebbleEngine, promWlog, natsEngine,
 		bare, bareSync, bareOverwrite,
-	}, eventEngines()...)
+	}, append(eventEngines(), sagaEngines()...)...)
 }
 
 func (e engine) in(workload string) bool {

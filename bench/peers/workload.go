@@ -78,6 +78,7 @@ func workloads() []workload {
 		},
 	)
 	list = append(list, eventWorkloads()...)
+	list = append(list, sagaWorkloads()...)
 	for i := range list {
 		if list[i].value == "" {
 			list[i].value, list[i].unit = "rate", "records/s"
