@@ -337,6 +337,7 @@ type Task struct {
 
 	emits      []emit
 	conditions []log.Condition
+	with       []func(context.Context, *log.Commit) error
 	unsure     bool
 }
 
@@ -357,12 +358,27 @@ func (t *Task) Require(conditions ...log.Condition) {
 	t.conditions = append(t.conditions, conditions...)
 }
 
+// With puts more into the commit of the attempt's result: f is called with that commit once the action has
+// returned nil, to stage the events of an aggregate or the messages of a queue in it. The action's own context
+// has ended by then. When f returns an error, or the commit is refused for what f has put into it, the attempt
+// has failed.
+func (t *Task) With(f func(ctx context.Context, c *log.Commit) error) { t.with = append(t.with, f) }
+
 // Unsure says that nobody knows whether the attempt took effect, if it fails.
 func (t *Task) Unsure() { t.unsure = true }
 
-func (t *Task) addTo(c *log.Commit) {
+func (t *Task) addTo(ctx context.Context, c *log.Commit) error {
 	for _, e := range t.emits {
 		c.Append(e.topic, e.records...)
 	}
 	c.Require(t.conditions...)
+	for _, f := range t.with {
+		if err := f(ctx, c); err != nil {
+			if ctx.Err() == nil && (errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded)) {
+				err = fmt.Errorf("saga: With under a context that has ended: %v", err) // is not the log's
+			}
+			return err
+		}
+	}
+	return nil
 }

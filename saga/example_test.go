@@ -8,6 +8,7 @@ import (
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 
+	"github.com/stratalog/strata/aggregate"
 	"github.com/stratalog/strata/log"
 	"github.com/stratalog/strata/saga"
 )
@@ -220,4 +221,78 @@ func ExampleStore_History() {
 	// 2 intended pay <nil>
 	// 3 done pay <nil>
 	// 4 completed  <nil>
+}
+
+// An event of an aggregate, and the record of the step that has brought it about, are one commit.
+func ExampleTask_With() {
+	l := openExample()
+	defer l.Close()
+	ctx := context.Background()
+	store, err := aggregate.Open(ctx, l, "orders", aggregate.Options{})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	r, _ := saga.NewRunner(l, saga.Define[cart]("checkout").
+		Step("pay", func(_ context.Context, _ *cart, t *saga.Task) error {
+			t.With(func(ctx context.Context, c *log.Commit) error {
+				_, err := store.Stage(ctx, c, t.ID, aggregate.NoStream, aggregate.Event{Type: "order.paid"})
+				return err
+			})
+			return nil
+		}, nil))
+	_ = r.Start(ctx, "order-7", cart{Item: "a book"})
+	carry(r, "checkout", "order-7")
+	for e, err := range store.Load(ctx, "order-7") {
+		fmt.Println(e.Version, e.Type, err)
+	}
+	// Output: 1 order.paid <nil>
+}
+
+// Steps of a group run at once; each changes fields of its own.
+func ExampleParallel() {
+	l := openExample()
+	defer l.Close()
+	r, _ := saga.NewRunner(l, saga.Define[cart]("checkout").
+		Step("pay", charge, refund, saga.Parallel("first")).
+		Step("pick", func(_ context.Context, c *cart, _ *saga.Task) error { c.Item = "picked " + c.Item; return nil }, release, saga.Parallel("first")).
+		Step("ship", func(_ context.Context, c *cart, _ *saga.Task) error { fmt.Println("ships", c.Item); return nil }, nil))
+	_ = r.Start(context.Background(), "order-7", cart{Item: "book"})
+	in := carry(r, "checkout", "order-7")
+	fmt.Println(in.Status, string(in.State))
+	// Output:
+	// ships picked book
+	// completed {"Item":"picked book","Payment":"checkout/order-7/pay","Approved":""}
+}
+
+// Before a definition is changed under its old version number: would the instances that there are follow it?
+func ExampleReplay() {
+	l := openExample()
+	defer l.Close()
+	ctx := context.Background()
+	r, _ := saga.NewRunner(l, saga.Define[cart]("checkout").Step("reserve", reserve, release).Step("pay", charge, nil))
+	_ = r.Start(ctx, "order-7", cart{})
+	carry(r, "checkout", "order-7")
+	var history []saga.Event
+	for e := range r.History(ctx, "checkout", "order-7") {
+		history = append(history, e)
+	}
+	fmt.Println(saga.Replay(saga.Define[cart]("checkout").Step("pay", charge, refund).Step("reserve", reserve, nil), history))
+	// Output: saga: history of "checkout": event 2 is intended reserve, and the definition comes to ["intended pay"]
+}
+
+// What cannot go on its way is undone, unless it is too late.
+func ExampleStore_Abort() {
+	l := openExample()
+	defer l.Close()
+	ctx := context.Background()
+	r, _ := saga.NewRunner(l, saga.Define[cart]("checkout").Step("reserve", reserve, release).Step("pay", charge, nil))
+	_ = r.Start(ctx, "order-7", cart{})
+	fmt.Println(r.Abort(ctx, "checkout", "order-7"))
+	fmt.Println(carry(r, "checkout", "order-7").Status)
+	fmt.Println(r.Abort(ctx, "checkout", "order-7"))
+	// Output:
+	// <nil>
+	// compensated
+	// saga: abort of "order-7" of "checkout": it is compensated
 }

@@ -81,11 +81,14 @@ func (x *running) carryOut(j *job) error {
 	return err
 }
 
-// fenced reports whether err says that the instance is another runner's. An action can require conditions
-// about other instances, which are fenced as well.
-func (e *execution) fenced(err error) bool {
+// fenced reports whether err says that the instance is another runner's.
+func (e *execution) fenced(err error) bool { return fencedBy(err, e.in.Saga, e.in.ID) }
+
+// fencedBy reports whether err is about this instance. What actions and transitions add to a commit can be
+// about other instances, and be fenced as well.
+func fencedBy(err error, saga, id string) bool {
 	var f *FencedError
-	return errors.As(err, &f) && f.Saga == e.in.Saga && f.ID == e.in.ID
+	return errors.As(err, &f) && f.Saga == saga && f.ID == id
 }
 
 func (e *execution) now() time.Time { return e.x.r.e.l.Now() }
@@ -170,7 +173,8 @@ func (e *execution) move(r *result) ([]attempt, error) {
 		}
 		err := e.commit(p, r, idle)
 		if r != nil && r.err == nil && err != nil && !ofLog(err) && !e.fenced(err) {
-			// A record or a condition of the action's was refused, and with it the result.
+			// Something that the action adds was refused, and with it the result. A refused commit has not
+			// happened, but what the action did elsewhere has.
 			r = &result{a: r.a, base: r.base, err: err, unsure: true}
 			continue
 		}
@@ -216,7 +220,9 @@ func (e *execution) commit(p *planner, r *result, waits bool) error {
 	}
 	c := e.x.r.e.l.NewCommit()
 	if r != nil && r.err == nil && r.task != nil {
-		r.task.addTo(c)
+		if err := r.task.addTo(e.x.acting, c); err != nil {
+			return err
+		}
 	}
 	c.Require(cond)
 	id := timerID(next.Saga, next.ID)

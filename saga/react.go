@@ -34,6 +34,10 @@ type Turn struct {
 // Emit adds records to the commit of the transition.
 func (t *Turn) Emit(topic *log.Topic, records ...log.Record) { t.task.Emit(topic, records...) }
 
+// With puts more into the commit of the transition, as Task.With does. It may be called several times, for
+// commits of which only one happens.
+func (t *Turn) With(f func(ctx context.Context, c *log.Commit) error) { t.task.With(f) }
+
 // SetTimer makes the transition of OnTimer of that name be called after d, in place of a timer of that name
 // that is set.
 func (t *Turn) SetTimer(name string, d time.Duration) { t.setTimer(name, t.Now.Add(d)) }
@@ -304,7 +308,7 @@ func protectTransition(do erasedTransition, state json.RawMessage, t *Turn) (_ j
 }
 
 // commit fills c with what the turning has come to.
-func (b *turning) commit(c *log.Commit) error {
+func (b *turning) commit(ctx context.Context, c *log.Commit) error {
 	next := time.Time{}
 	for _, at := range b.in.Timers {
 		if next.IsZero() || at.Before(next) {
@@ -324,7 +328,9 @@ func (b *turning) commit(c *log.Commit) error {
 		return err
 	}
 	for i := range b.tasks {
-		b.tasks[i].addTo(c)
+		if err := b.tasks[i].addTo(ctx, c); err != nil {
+			return err
+		}
 	}
 	c.Require(cond)
 	if !next.IsZero() {
@@ -354,20 +360,20 @@ func (x *running) catchUp(c *core, in *Instance) error {
 			}
 		}
 		commit := x.r.e.l.NewCommit()
-		if err := b.commit(commit); err != nil {
-			return err
+		err := b.commit(x.acting, commit)
+		if err == nil {
+			_, err = commit.Commit(context.Background())
 		}
-		_, err := commit.Commit(context.Background())
 		if err == nil {
 			x.observed(in.Saga, in.ID, b.events)
 			return nil
 		}
-		if len(b.tasks) > 0 && refusal(err) {
+		if !fencedBy(err, in.Saga, in.ID) {
+			if len(b.tasks) == 0 || refused != nil || !refusal(err) {
+				return err
+			}
 			refused = err
 			continue
-		}
-		if !errors.Is(err, ErrFenced) {
-			return err
 		}
 		// An event came meanwhile.
 		if in, err = x.r.e.load(x.acting, instanceKey(in.Saga, in.ID)); err != nil {
@@ -379,7 +385,7 @@ func (x *running) catchUp(c *core, in *Instance) error {
 
 // refusal reports whether err is about a commit with what transitions emit, as a record that is too large.
 func refusal(err error) bool {
-	return err != nil && !ofLog(err) && !errors.Is(err, ErrFenced) && !errors.Is(err, consumer.ErrFenced)
+	return err != nil && !ofLog(err) && !errors.Is(err, consumer.ErrFenced)
 }
 
 func (x *running) observed(saga, id string, events []Event) {
@@ -391,14 +397,30 @@ func (x *running) observed(saga, id string, events []Event) {
 	}
 }
 
-// react reads the topics of a saga until ctx ends.
+// maxMembers bounds how many goroutines read the topics of a saga.
+const maxMembers = 16
+
+// react reads the topics of a saga until ctx ends: as many goroutines as the topics have partitions, since
+// each waits for its commits.
 func (x *running) react(c *core) {
 	var topics []string
+	members := 1
 	for _, r := range c.reactions {
-		if !slices.Contains(topics, r.topic) {
-			topics = append(topics, r.topic)
+		if slices.Contains(topics, r.topic) {
+			continue
+		}
+		topics = append(topics, r.topic)
+		if t, err := x.r.e.l.Topic(r.topic); err == nil {
+			members = max(members, min(t.Partitions(), maxMembers, x.o.workers))
 		}
 	}
+	for range members {
+		x.wg.Go(func() { x.follow(c, topics) })
+	}
+}
+
+// follow is one of them, a member of the saga's group.
+func (x *running) follow(c *core, topics []string) {
 	m, err := consumer.Join(context.WithoutCancel(x.ctx), x.r.e.l, "saga."+c.name, consumer.Options{
 		Topics: topics, Committing: consumer.CommitExplicit, Assignor: consumer.CooperativeSticky,
 	})
@@ -445,20 +467,20 @@ func (x *running) received(m *consumer.Member, c *core, rec log.Record) error {
 				}
 			}
 		}
+		var err error
 		for _, b := range turns {
-			if len(b.events) == 0 {
-				continue
+			if len(b.events) > 0 && err == nil {
+				emits = emits || len(b.tasks) > 0
+				err = b.commit(x.acting, commit)
 			}
-			if err := b.commit(commit); err != nil {
-				return err
-			}
-			emits = emits || len(b.tasks) > 0
 		}
-		_, err := commit.Commit(context.Background())
-		if errors.Is(err, ErrFenced) {
-			continue // a timer, or somebody by hand, was faster
+		if err == nil {
+			_, err = commit.Commit(context.Background())
 		}
-		if emits && refusal(err) {
+		if stale(err, turns) {
+			continue // a timer, another partition's event, or somebody by hand, was faster
+		}
+		if emits && refused == nil && refusal(err) {
 			refused = err
 			continue
 		}
@@ -469,6 +491,16 @@ func (x *running) received(m *consumer.Member, c *core, rec log.Record) error {
 		}
 		return err
 	}
+}
+
+// stale reports whether err says that an instance has changed since its turn was made.
+func stale(err error, turns map[string]*turning) bool {
+	for _, b := range turns {
+		if fencedBy(err, b.in.Saga, b.in.ID) {
+			return true
+		}
+	}
+	return false
 }
 
 // turnTo makes the turn of the instance with this id.

@@ -1,6 +1,7 @@
 package saga_test
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"math/rand/v2"
@@ -281,5 +282,38 @@ func TestTransitionThatCannotBe(t *testing.T) {
 		require.Contains(t, in.Cause, cause)
 		require.NoError(t, r.Resume(ctx, "checkout", id))
 		until(t, func() bool { in, err := r.Get(ctx, "checkout", id); return err == nil && in.Status == saga.Completed })
+	}
+}
+
+// TestPartitions reads the events of a saga from several partitions at once, also those of one instance: none
+// is lost when they are in each other's way.
+func TestPartitions(t *testing.T) {
+	l := inMemory(t)
+	events, err := l.CreateTopic(ctx, "events", log.TopicOptions{Partitions: 4})
+	require.NoError(t, err)
+	r := newRunner(t, l, saga.Define[checkout]("checkout").
+		On("events", "Fee", byKey("Fee"), func(s *checkout, t *saga.Turn) error {
+			s.Sum++
+			if s.Sum == 20 {
+				t.With(func(context.Context, *log.Commit) error { return errBroken })
+			}
+			return nil
+		}, saga.Each(func(r log.Record) string { return string(r.Value) })))
+	running(t, r)
+	for i := range 20 {
+		for id := range 3 {
+			c := l.NewCommit()
+			c.AppendTo(events.Partition(int32(i%4)), log.Record{Key: fmt.Append(nil, id), Value: fmt.Append(nil, "Fee ", i)})
+			_, err := c.Commit(ctx)
+			require.NoError(t, err)
+		}
+	}
+	until(t, func() bool { counts, err := r.Count(ctx, "checkout"); return err == nil && counts[saga.Parked] == 3 })
+	for in, err := range r.List(ctx, "checkout", saga.Parked) {
+		require.NoError(t, err)
+		s, err := saga.State[checkout](&in)
+		require.NoError(t, err)
+		require.Equal(t, 19, s.Sum)
+		require.Contains(t, in.Cause, errBroken.Error())
 	}
 }

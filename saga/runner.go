@@ -148,6 +148,7 @@ func (r *Runner) Run(ctx context.Context, options ...RunOption) error {
 	if o.workers < 1 || o.grace < 0 {
 		return fmt.Errorf("%w: %d workers, grace %v", ErrDefinition, o.workers, o.grace)
 	}
+	until := ctx
 	ctx, stop := context.WithCancelCause(ctx)
 	defer stop(nil)
 	if err := r.e.join(r, func() { stop(log.ErrClosed) }); err != nil {
@@ -164,12 +165,12 @@ func (r *Runner) Run(ctx context.Context, options ...RunOption) error {
 	x.wg.Go(x.find)
 	for _, c := range r.latest {
 		if len(c.reactions) > 0 {
-			x.wg.Go(func() { x.react(c) })
+			x.react(c)
 		}
 	}
 	x.dispatch()
 	x.end()
-	if cause := context.Cause(ctx); cause != nil && !errors.Is(cause, context.Canceled) && !errors.Is(cause, context.DeadlineExceeded) {
+	if cause := context.Cause(ctx); !errors.Is(cause, context.Cause(until)) {
 		return cause
 	}
 	return nil

@@ -768,3 +768,30 @@ func TestResumeInPieces(t *testing.T) {
 		require.Equal(t, in.Definition == 2, in.Status == saga.Completed, in.ID)
 	}
 }
+
+// TestWith stages in the commit of a result: it happens with it, and its error fails the attempt.
+func TestWith(t *testing.T) {
+	l := inMemory(t)
+	topic, err := l.CreateTopic(ctx, "out", log.TopicOptions{})
+	require.NoError(t, err)
+	r := newRunner(t, l, saga.Define[order]("order").
+		Step("pay", func(action context.Context, _ *order, t *saga.Task) error {
+			t.With(func(ctx context.Context, c *log.Commit) error {
+				c.Append(topic, log.Record{Value: []byte("paid")})
+				switch t.Attempt {
+				case 1:
+					return errBroken
+				case 2:
+					return action.Err() // has ended, and is not the end of Run
+				}
+				return ctx.Err()
+			})
+			return nil
+		}, newLedger().does("x"), saga.RetryPolicy(quick)))
+	running(t, r)
+	require.NoError(t, r.Start(ctx, "7", order{}))
+	in := settled(t, r.Store, "order", "7")
+	require.Equal(t, saga.Completed, in.Status)
+	require.Equal(t, 3, in.StepState("pay").Attempts)
+	require.EqualValues(t, 1, topic.Partition(0).Next())
+}
