@@ -66,10 +66,14 @@ type Subscription struct {
 	h       *Hub // immutable, like the four that follow
 	pattern string
 	o       SubscribeOptions
-	c       chan Message // never closed: publishers may be at it
-	done    chan struct{}
+	c       chan Message  // closed by end
+	done    chan struct{} // closed by end, before c, for publishers that wait
 	once    sync.Once
-	err     error // why it has ended; set before done is closed
+	// sending is held for reading by who sends to c, and for writing by who closes it. So a receiver waits
+	// at one channel alone, which is what it costs to be woken.
+	sending sync.RWMutex
+	ended   bool  // guarded by sending
+	err     error // why it has ended; set before done and c are closed
 	dropped atomic.Uint64
 }
 
@@ -89,11 +93,16 @@ func (s *Subscription) Close() error {
 	return nil
 }
 
-// end ends the subscription, and reports whether it was this call that did.
+// end ends the subscription, and reports whether it was this call that did. The caller does not hold
+// sending.
 func (s *Subscription) end(why error) (ended bool) {
 	s.once.Do(func() {
 		s.err, ended = why, true
-		close(s.done)
+		close(s.done) // those who wait for room give sending back
+		s.sending.Lock()
+		s.ended = true
+		close(s.c)
+		s.sending.Unlock()
 		s.h.remove(s)
 	})
 	return ended
@@ -110,31 +119,37 @@ const (
 
 // offer puts m into the buffer, if that needs no wait.
 func (s *Subscription) offer(m *Message) offered {
-	select {
-	case <-s.done:
+	s.sending.RLock()
+	became := s.offerSending(m)
+	s.sending.RUnlock()
+	if became != mustWait || s.o.Policy != Disconnect {
+		return became
+	}
+	// Of several publishers that find it full one ends it.
+	if s.end(&SlowError{Pattern: s.pattern, Buffer: s.o.Buffer}) {
+		s.h.slow.Add(1)
+	}
+	return refused
+}
+
+// offerSending is offer with sending held.
+func (s *Subscription) offerSending(m *Message) offered {
+	if s.ended {
 		return refused
-	default:
 	}
 	select {
 	case s.c <- *m:
 		return delivered
 	default:
 	}
-	switch s.o.Policy {
-	case DropOldest:
-		s.replaceOldest(m)
-		return delivered
-	case Disconnect:
-		// Of several publishers that find it full one ends it.
-		if s.end(&SlowError{Pattern: s.pattern, Buffer: s.o.Buffer}) {
-			s.h.slow.Add(1)
-		}
-		return refused
+	if s.o.Policy != DropOldest {
+		return mustWait
 	}
-	return mustWait
+	s.replaceOldest(m)
+	return delivered
 }
 
-// replaceOldest makes room for m, as often as other publishers are quicker to take it.
+// replaceOldest makes room for m, as often as other publishers are quicker to take it. sending is held.
 func (s *Subscription) replaceOldest(m *Message) {
 	for {
 		select {
@@ -153,6 +168,11 @@ func (s *Subscription) replaceOldest(m *Message) {
 
 // deliver waits until m is in the buffer, and reports whether it is.
 func (s *Subscription) deliver(ctx context.Context, m *Message) (bool, error) {
+	s.sending.RLock()
+	defer s.sending.RUnlock()
+	if s.ended {
+		return false, nil
+	}
 	select {
 	case s.c <- *m:
 		return true, nil
@@ -166,24 +186,25 @@ func (s *Subscription) deliver(ctx context.Context, m *Message) (bool, error) {
 // Receive returns the next message, and waits for it until ctx ends. When the subscription has ended
 // and the buffer is empty, the error says why: ErrClosed or a *SlowError.
 func (s *Subscription) Receive(ctx context.Context) (Message, error) {
-	select {
-	case m := <-s.c:
-		return m, nil
-	default:
+	var m Message
+	var ok bool
+	if ended := ctx.Done(); ended == nil {
+		m, ok = <-s.c
+	} else {
+		select {
+		case m, ok = <-s.c: // before the end of ctx
+		default:
+			select {
+			case m, ok = <-s.c:
+			case <-ended:
+				return Message{}, ctx.Err()
+			}
+		}
 	}
-	select {
-	case m := <-s.c:
-		return m, nil
-	case <-ctx.Done():
-		return Message{}, ctx.Err()
-	case <-s.done:
-	}
-	select {
-	case m := <-s.c:
-		return m, nil
-	default:
+	if !ok {
 		return Message{}, s.err
 	}
+	return m, nil
 }
 
 // Messages yields what Receive returns. An error is the last pair; a subscription that was closed ends
