@@ -3,6 +3,7 @@ package consumer_test
 import (
 	"errors"
 	"fmt"
+	"os"
 	"strings"
 	"testing"
 
@@ -133,6 +134,18 @@ func booksBalance(l *log.Log, notes []harness.Note) error {
 	return nil
 }
 
+// images returns how many images are checked: so many, or fewer with -short, or, with STRATA_IMAGES=all, all
+// that the file operations make.
+func images(full, short int) int {
+	switch {
+	case os.Getenv("STRATA_IMAGES") == "all":
+		return 0
+	case testing.Short():
+		return short
+	}
+	return full
+}
+
 // TestFault_S31_CrashAtEveryOperation crashes consume, transform, produce before and after each file
 // operation: outputs correspond to inputs exactly once, on every image.
 func TestFault_S31_CrashAtEveryOperation(t *testing.T) {
@@ -140,10 +153,7 @@ func TestFault_S31_CrashAtEveryOperation(t *testing.T) {
 		Name: "transform", Options: log.Options{SegmentBytes: 64 << 10, SyncInterval: -1}, Opaque: true,
 		Steps: transform, Check: booksBalance,
 	}
-	o := harness.Options{Deep: 64, Limit: 1500}
-	if testing.Short() {
-		o.Limit = 400
-	}
+	o := harness.Options{Deep: 64, Limit: images(1500, 400)}
 	s := harness.Run(t, w, o)
 	t.Logf("T1 transform %s", s)
 	if s.Images < o.Limit || s.Acked == 0 {

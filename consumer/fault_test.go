@@ -150,10 +150,7 @@ func TestFault_S01_S02_S21_CrashAtEveryOperation(t *testing.T) {
 		Name: "marks", Options: log.Options{SegmentBytes: 64 << 10, SyncInterval: -1}, Opaque: true,
 		Steps: marks, Check: marksHold,
 	}
-	o := harness.Options{Deep: 64, Limit: 1000}
-	if testing.Short() {
-		o.Limit = 300
-	}
+	o := harness.Options{Deep: 64, Limit: images(1000, 300)}
 	s := harness.Run(t, w, o)
 	t.Logf("T1 marks %s", s)
 	if s.Images < o.Limit || s.Acked == 0 {
