@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
+	"strings"
 	"time"
 )
 
@@ -18,6 +19,9 @@ const (
 	HeaderDeadOffset    = "strata-dead-offset"    //
 	HeaderDeadGroup     = "strata-dead-group"     // who gave it up: a group, a queue, a projection, a saga
 	HeaderDeadTime      = "strata-dead-time"      // when, by the log's time
+	// HeaderDeadAttempt tells of one attempt that failed: its time, a space, its error. There is one for
+	// each that is remembered, the earliest first; who does not remember them writes none.
+	HeaderDeadAttempt = "strata-dead-attempt"
 )
 
 // Dead says why and from where a record was set aside.
@@ -29,16 +33,19 @@ type Dead struct {
 	Offset    int64
 	Group     string
 	Time      time.Time // in microseconds
+	// History are attempts that failed, the earliest first, as far as they are remembered.
+	History []DeadAttempt
+}
+
+// DeadAttempt is an attempt that failed.
+type DeadAttempt struct {
+	Time  time.Time // in microseconds
+	Cause string
 }
 
 // AppendTo appends the headers of d to headers, of which those of an earlier death are dropped.
 func (d Dead) AppendTo(headers []Header) []Header {
-	var kept []Header
-	for _, h := range headers {
-		if !deadHeaders[h.Key] {
-			kept = append(kept, h)
-		}
-	}
+	kept := WithoutDead(headers)
 	add := func(key, value string) { kept = append(kept, Header{Key: key, Value: []byte(value)}) }
 	add(HeaderDeadCause, d.Cause)
 	add(HeaderDeadAttempts, strconv.Itoa(d.Attempts))
@@ -47,6 +54,20 @@ func (d Dead) AppendTo(headers []Header) []Header {
 	add(HeaderDeadOffset, strconv.FormatInt(d.Offset, 10))
 	add(HeaderDeadGroup, d.Group)
 	add(HeaderDeadTime, d.Time.UTC().Format(time.RFC3339Nano))
+	for _, a := range d.History {
+		add(HeaderDeadAttempt, a.Time.UTC().Format(time.RFC3339Nano)+" "+a.Cause)
+	}
+	return kept
+}
+
+// WithoutDead returns headers without those that AppendTo has appended. It shares their bytes.
+func WithoutDead(headers []Header) []Header {
+	var kept []Header
+	for _, h := range headers {
+		if !deadHeaders[h.Key] && h.Key != HeaderDeadAttempt {
+			kept = append(kept, h)
+		}
+	}
 	return kept
 }
 
@@ -69,6 +90,13 @@ func ParseDead(headers []Header) (Dead, error) {
 		return n
 	}
 	for _, h := range headers {
+		if h.Key == HeaderDeadAttempt {
+			at, cause, _ := strings.Cut(string(h.Value), " ")
+			t, err := time.Parse(time.RFC3339Nano, at)
+			errs = append(errs, err)
+			d.History = append(d.History, DeadAttempt{t, cause})
+			continue
+		}
 		if !deadHeaders[h.Key] {
 			continue
 		}

@@ -1,0 +1,415 @@
+package queue
+
+import (
+	"context"
+	"errors"
+	"slices"
+
+	"github.com/stratalog/strata/log"
+)
+
+// picked is what one look has found: what to hand out, and what lay in the way.
+type picked struct {
+	out     []message
+	blocked []message
+	expired []message
+	gone    []int64
+	more    bool // there may be more to hand out
+}
+
+func (p *picked) nothing() bool { return len(p.out)+len(p.blocked)+len(p.expired) == 0 }
+
+// favour is how many messages are handed out in a row before one of lower priority is, if there is any.
+const favour = 15
+
+// maxAside bounds what one take sets aside.
+const maxAside = 1024
+
+// pick takes up to most messages out of the memory. mu is held, and the memory up to date. Behind an
+// error the memory is not to be used: what was taken out is lost to it.
+func (d *dispatcher) pick(most int) (p picked, err error) {
+	now := d.now()
+	if d.o.MaxInFlight > 0 {
+		most = min(most, d.o.MaxInFlight-len(d.byOffset))
+	}
+	if err := d.ripen(now); err != nil {
+		return p, err
+	}
+	for len(p.out) < most && len(p.blocked)+len(p.expired) < maxAside {
+		m, ok, err := d.next(&p)
+		if err != nil {
+			return p, err
+		}
+		if !ok {
+			return p, nil
+		}
+		switch {
+		case m.absent:
+			if _, removed := d.gone[m.offset]; removed {
+				p.gone = append(p.gone, m.offset)
+			}
+		case m.traits.expires > 0 && m.traits.expires <= now:
+			p.expired = append(p.expired, m)
+			d.unlockPicked(&m)
+		case d.o.Ordered && m.record.Key != nil && !d.mayGo(&m):
+			p.blocked = append(p.blocked, m)
+		default:
+			p.out = append(p.out, m)
+		}
+	}
+	p.more = most > 0
+	return p, nil
+}
+
+// mayGo reports whether no other message of its key goes before m, and locks the key for it.
+func (d *dispatcher) mayGo(m *message) bool {
+	key := string(m.record.Key)
+	k := d.keys[key]
+	if k == nil {
+		d.lock(key, m.offset)
+		return true
+	}
+	if k.holder == m.offset {
+		return true
+	}
+	if k.holder >= 0 || m.in != inWaiting && !k.waiting.empty() {
+		return false
+	}
+	k.holder = m.offset
+	return true
+}
+
+// unlockPicked lets the next message of its key go, when m was to go first and will not.
+func (d *dispatcher) unlockPicked(m *message) {
+	if !d.o.Ordered || m.record.Key == nil {
+		return
+	}
+	key := string(m.record.Key)
+	if k := d.keys[key]; k != nil && m.in == inWaiting && k.holder < 0 {
+		k.holder = m.offset // it was chosen
+	}
+	d.unlock(key, m.offset, true)
+}
+
+// ripen moves those of the delayed to the others whose time has come.
+func (d *dispatcher) ripen(now int64) error {
+	if err := d.delayed.fill(d.scan, d.taken); err != nil {
+		return err
+	}
+	moved := 0
+	for len(d.delayed.items) > 0 && d.delayed.items[0].due <= now && moved < maxBuffer {
+		it := d.delayed.items[0]
+		if len(d.due[it.level]) >= maxBuffer {
+			break
+		}
+		d.delayed.pop()
+		moved++
+		list := d.due[it.level]
+		i, _ := slices.BinarySearchFunc(list, it.offset, func(it item, offset int64) int {
+			return pos{0, it.offset}.compare(pos{0, offset})
+		})
+		d.due[it.level] = slices.Insert(list, i, it)
+		if err := d.delayed.fill(d.scan, d.taken); err != nil {
+			return err
+		}
+	}
+	if moved > 0 && len(d.delayed.items) > 0 {
+		d.wakeAt(d.delayed.items[0].due)
+	}
+	return nil
+}
+
+// taken reports that the message at offset is out of the view's places already, which may not show.
+func (d *dispatcher) taken(offset int64) bool {
+	if d.byOffset[offset] != nil {
+		return true
+	}
+	for level := range d.due {
+		if _, found := slices.BinarySearchFunc(d.due[level], offset, func(it item, offset int64) int {
+			return pos{0, it.offset}.compare(pos{0, offset})
+		}); found {
+			return true
+		}
+	}
+	return false
+}
+
+// next takes the message out that is handed out next.
+func (d *dispatcher) next(p *picked) (m message, ok bool, err error) {
+	top, low := -1, -1 // the highest and the lowest level with messages
+	for level := MaxPriority; level >= 0; level-- {
+		has, err := d.has(level)
+		if err != nil {
+			return m, false, err
+		}
+		if has && top < 0 {
+			top = level
+		}
+		if has {
+			low = level
+		}
+		if top > 0 && level > 0 && d.favoured < favour {
+			break // no other is asked for
+		}
+	}
+	if top < 0 {
+		return m, false, nil
+	}
+	level := top
+	switch {
+	case d.favoured >= favour && low < top:
+		level, d.favoured = low, 0
+	case d.favoured >= favour:
+		d.favoured = 0
+	case top > 0:
+		d.favoured++
+	default:
+		d.favoured = 0
+	}
+	return d.pop(level)
+}
+
+// has reports whether there is a message of the level.
+func (d *dispatcher) has(level int) (bool, error) {
+	if err := d.ready[level].fill(d.scan, d.taken); err != nil {
+		return false, err
+	}
+	if len(d.ready[level].items) > 0 || len(d.due[level]) > 0 {
+		return true, nil
+	}
+	if level > 0 {
+		return false, nil
+	}
+	if len(d.runnable) > 0 {
+		return true, nil
+	}
+	err := d.readAhead()
+	return len(d.ahead) > 0, err
+}
+
+// pop takes the first message of the level out: the one that was sent first, and those that wait behind
+// their key before the rest of the backlog.
+func (d *dispatcher) pop(level int) (m message, ok bool, err error) {
+	b := d.ready[level]
+	due := d.due[level]
+	switch {
+	case len(b.items) > 0 && (len(due) == 0 || b.items[0].offset < due[0].offset):
+		m.item = b.items[0]
+		b.pop()
+	case len(due) > 0:
+		m.item = due[0]
+		d.due[level] = due[1:]
+	case len(d.runnable) > 0:
+		found, err := d.popWaiting(&m)
+		if err != nil {
+			return m, false, err
+		}
+		if !found {
+			m.absent = true
+			m.offset = -1
+			return m, true, nil
+		}
+	default:
+		if len(d.ahead) == 0 {
+			return m, false, nil
+		}
+		m = d.ahead[0]
+		d.ahead = d.ahead[1:]
+		return m, true, nil
+	}
+	return m, true, d.fetch(&m)
+}
+
+// popWaiting takes the first message out that waits behind a key which is free.
+func (d *dispatcher) popWaiting(m *message) (bool, error) {
+	key := d.runnable[0]
+	d.runnable = d.runnable[1:]
+	k := d.keys[key]
+	if k == nil || k.holder >= 0 {
+		return false, nil
+	}
+	for _, a := range d.underway { // what they have set aside may not show yet
+		<-a.Done()
+	}
+	d.underway = nil
+	if err := k.waiting.fill(d.scan, d.taken); err != nil {
+		return false, err
+	}
+	if len(k.waiting.items) == 0 {
+		delete(d.keys, key)
+		return false, nil
+	}
+	m.item = k.waiting.items[0]
+	k.waiting.pop()
+	return true, nil
+}
+
+// fetch reads the record of a message.
+func (d *dispatcher) fetch(m *message) error {
+	r, err := d.read(m.offset)
+	if errors.Is(err, log.ErrLost) {
+		// Damage has taken it, and repair has given it up.
+		m.traits.expires, m.lost = 1, true
+		return nil
+	}
+	m.record, m.traits = r, readTraits(r.Headers)
+	return err
+}
+
+// readAhead reads the backlog, when nothing of it is in memory.
+func (d *dispatcher) readAhead() error {
+	if len(d.ahead) > 0 {
+		return nil
+	}
+	d.ahead = nil
+	bytes := int64(0)
+	for r, err := range d.p.Read(log.AtOffset(d.readTo), log.ReadOptions{Unsynced: true}) {
+		var lost *log.LostError
+		switch {
+		case errors.As(err, &lost):
+			d.readTo = max(d.readTo, lost.To)
+			continue
+		case err != nil:
+			return err
+		}
+		d.readTo = r.Offset + 1
+		m := message{record: r.Clone(), traits: readTraits(r.Headers)}
+		m.item = item{offset: r.Offset, size: size(&r)}
+		_, gone := d.gone[r.Offset]
+		m.absent = gone || m.traits.due > 0 || m.traits.level > 0
+		if m.absent && !gone {
+			continue // it has a place of its own
+		}
+		d.ahead = append(d.ahead, m)
+		if bytes += m.size; len(d.ahead) >= aheadRecords || bytes >= aheadBytes {
+			break
+		}
+	}
+	return nil
+}
+
+// headNow returns where the backlog begins now.
+func (d *dispatcher) headNow() int64 {
+	if len(d.ahead) > 0 {
+		return d.ahead[0].offset
+	}
+	return d.readTo
+}
+
+// handOut leases what is there to owner, at most most messages, until then, and returns them in order.
+// more says that others may find something too. Nothing is there when nothing is returned.
+func (d *dispatcher) handOut(ctx context.Context, most int, owner string, until func(now int64) int64, synced bool) (out []*Delivery, more bool, err error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if err := d.settle(ctx); err != nil {
+		return nil, false, err
+	}
+	for settled := false; ; {
+		p, err := d.pick(most)
+		if err != nil {
+			d.loaded = false
+			return nil, false, err
+		}
+		if p.nothing() {
+			if settled {
+				return nil, false, nil
+			}
+			settled = true
+			if err := d.settleView(ctx); err != nil {
+				return nil, false, err
+			}
+			continue
+		}
+		t := take{head: d.headNow(), owner: owner, until: until(d.now()), gone: p.gone}
+		t.leased, t.blocked, t.expired = items(p.out), items(p.blocked), items(p.expired)
+		id := d.dir.lease.Add(1)
+		a, err := d.commitTake(ctx, id, &t, p.expired, synced)
+		if err != nil {
+			d.loaded = false
+			return nil, false, err
+		}
+		if out = d.took(id, &t, &p, a); len(out) > 0 {
+			return out, p.more, nil
+		}
+	}
+}
+
+func items(ms []message) []item {
+	if len(ms) == 0 {
+		return nil
+	}
+	out := make([]item, len(ms))
+	for i := range ms {
+		out[i] = ms[i].item
+		out[i].key = string(ms[i].record.Key)
+		if ms[i].in == inWaiting {
+			out[i].key = ms[i].item.key
+		}
+	}
+	return out
+}
+
+// commitTake has t sequenced, and what has expired moved.
+func (d *dispatcher) commitTake(ctx context.Context, id uint64, t *take, expired []message, synced bool) (*log.Ack, error) {
+	c := d.dir.l.NewCommit()
+	c.Durability(log.Written)
+	if synced {
+		c.Durability(log.Synced)
+	}
+	if !d.o.Discard {
+		for i := range expired {
+			if expired[i].lost {
+				continue
+			}
+			if err := d.bury(c, &expired[i].record, int(expired[i].attempts), "expired", nil); err != nil {
+				return nil, err
+			}
+		}
+	}
+	c.Require(condition(conditionLease, leaseKey(d.id, id), t.encode()))
+	a := c.CommitAsync(context.WithoutCancel(ctx))
+	if !a.Sequenced() {
+		_, err := a.Wait(context.Background())
+		if err == nil {
+			err = ErrCorrupt // a take is never a duplicate
+		}
+		return nil, err
+	}
+	return a, nil
+}
+
+// took notes what was taken by the lease id.
+func (d *dispatcher) took(id uint64, t *take, p *picked, a *log.Ack) []*Delivery {
+	d.head = t.head
+	for _, offset := range t.gone {
+		delete(d.gone, offset)
+	}
+	kept := d.underway[:0]
+	for _, u := range d.underway {
+		select {
+		case <-u.Done():
+		default:
+			kept = append(kept, u)
+		}
+	}
+	d.underway = append(kept, a)
+	for i := range t.blocked {
+		it := t.blocked[i]
+		it.in = inWaiting
+		d.lock(it.key, -1).waiting.add(it)
+	}
+	if len(t.leased) == 0 {
+		return nil
+	}
+	ls := &lease{id: id, owner: t.owner, entries: make(map[int64]*leased, len(t.leased))}
+	d.leases[id] = ls
+	out := make([]*Delivery, len(t.leased))
+	for i := range t.leased {
+		it := &t.leased[i]
+		r := &p.out[i].record
+		e := leaseEntry{it.offset, t.until, it.attempts + 1, it.level, it.size}
+		l := d.enlease(ls, e, string(r.Key), d.o.Ordered && r.Key != nil)
+		out[i] = newDelivery(d, l, *r, p.out[i].traits, a)
+	}
+	return out
+}

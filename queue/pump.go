@@ -1,0 +1,165 @@
+package queue
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/stratalog/strata/log"
+	retry "github.com/stratalog/strata/timer"
+)
+
+// pump ends leases whose time is over, wakes receivers when delayed messages are due, and forgets
+// DedupIDs whose windows are over. It ends with the log or the queue.
+func (d *dispatcher) pump() {
+	clock := d.dir.l.Options().Clock
+	timer := clock.NewTimer(time.Hour)
+	timer.Stop()
+	defer timer.Stop()
+	failed := 0
+	again := retry.Retry{Attempts: -1, Even: true}
+	for first := true; ; first = false {
+		if !first {
+			select {
+			case <-d.dir.ctx.Done():
+				return
+			case <-d.in.kick:
+			case <-timer.C():
+			}
+		}
+		asOf := clock.Monotonic()
+		next, err := d.turn(d.dir.ctx)
+		switch {
+		case errors.Is(err, ErrNoQueue) || errors.Is(err, log.ErrClosed) || d.dir.ctx.Err() != nil:
+			return
+		case err != nil:
+			failed++
+			d.dir.l.Options().Logger.Warn("queue cannot be tended", "queue", d.name, "error", err.Error())
+			next = d.now() + again.Bound(failed).Microseconds()
+		default:
+			failed = 0
+		}
+		timer.Stop()
+		if next == 0 {
+			continue
+		}
+		// The log's time can run faster than the monotonic clock, by a tenth at most, while it is drawn to
+		// the wall clock; so the last part is slept separately.
+		left := time.Duration(next-d.now())*time.Microsecond - (clock.Monotonic() - asOf)
+		timer.Reset(max(left-left/11, time.Microsecond))
+	}
+}
+
+// turn does what is due, and returns when to look again, in µs of the log's time, 0 for when something
+// happens.
+func (d *dispatcher) turn(ctx context.Context) (next int64, err error) {
+	if err := d.forgetDedup(ctx); err != nil {
+		return 0, err
+	}
+	d.nextWake.Store(1) // what comes from here on and is due later is found below
+	ended, next, ripe, err := d.lookAtTime(ctx)
+	if err != nil {
+		return 0, err
+	}
+	if ripe {
+		d.in.wake()
+	}
+	for _, e := range ended {
+		err := d.withDead(ctx, func() error { return d.expire(ctx, e) })
+		if err != nil && !errors.Is(err, ErrLease) {
+			return 0, err
+		}
+	}
+	return next, nil
+}
+
+// lookAtTime returns the leases that have ended, when the next thing happens, and whether there are delayed
+// messages that are due.
+func (d *dispatcher) lookAtTime(ctx context.Context) (ended []leased, next int64, ripe bool, err error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if err := d.settle(ctx); err != nil {
+		return nil, 0, false, err
+	}
+	now := d.now()
+	for len(d.deadlines) > 0 && d.deadlines[0].deadline <= now && len(ended) < maxAside {
+		l := d.deadlines[0]
+		ended = append(ended, *l)
+		// Should it fail it is tried again; when it does not, this is the last that is heard of it.
+		l.deadline = now + retryExpiry.Microseconds()
+		d.schedule(l)
+	}
+	if err := d.delayed.fill(d.scan, d.taken); err != nil {
+		return nil, 0, false, err
+	}
+	if len(d.deadlines) > 0 {
+		next = d.deadlines[0].deadline
+	}
+	if len(d.delayed.items) > 0 {
+		due := d.delayed.items[0].due
+		if ripe = due <= now; !ripe && (next == 0 || due < next) {
+			next = due
+		}
+	}
+	if at := d.dedupAt; at > 0 && (next == 0 || at < next) {
+		next = at
+	}
+	d.nextWake.Store(next)
+	return ended, next, ripe, nil
+}
+
+// retryExpiry is how long after a failure the end of a lease is tried again.
+const retryExpiry = time.Second
+
+// expire gives a message back whose lease has ended, or up. A message that was concluded meanwhile is a
+// *LeaseError, or nothing.
+func (d *dispatcher) expire(ctx context.Context, l leased) error {
+	r, err := d.read(l.offset)
+	if err != nil && !errors.Is(err, log.ErrLost) {
+		return err
+	}
+	const cause = "the lease has ended"
+	most := d.maxAttempts(&r, readTraits(r.Headers))
+	if err == nil && most > 0 && l.attempt >= most {
+		return d.reject(ctx, l.lease.id, &r, l.attempt, cause)
+	}
+	return d.conclude(ctx, false, d.settlement(l.lease.id, false, outcome{what: returned, offset: l.offset, cause: cause}))
+}
+
+// forgetDedup drops DedupIDs whose windows are over.
+func (d *dispatcher) forgetDedup(ctx context.Context) error {
+	if d.o.Dedup <= 0 {
+		return nil
+	}
+	now := d.now()
+	if at := d.dedupAt; at > now {
+		return nil
+	}
+	from, to := keyOf(prefixDedupEnd, d.id), keyOf(prefixDedupEnd, d.id, uint64(now))
+	for {
+		var ids []expiredID
+		for kv, err := range d.scan(from, to) {
+			if err != nil {
+				return err
+			}
+			if len(kv.Key) < 17 {
+				return ErrCorrupt
+			}
+			ids = append(ids, expiredID{int64(be.Uint64(kv.Key[9:])), string(kv.Key[17:])})
+			from = append(append(from[:0], kv.Key...), 0)
+			if len(ids) == dropBatch {
+				break
+			}
+		}
+		if len(ids) == 0 {
+			break
+		}
+		if err := d.conclude(ctx, false, condition(conditionNote, queueKey(d.id), encodeForget(ids))); err != nil {
+			return err
+		}
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.dedupAt = now + max(d.o.Dedup/4, time.Second).Microseconds()
+	return nil
+}

@@ -1,0 +1,215 @@
+package queue
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/stratalog/strata/log"
+)
+
+// ReceiveOptions says what is received, and how. The zero value takes one message, if there is one now.
+type ReceiveOptions struct {
+	// Max is how many messages are taken at most. Zero is 1.
+	Max int
+	// Wait is how long to wait for the first one. Zero is not at all, negative until ctx ends.
+	Wait time.Duration
+	// Lease is how long the messages are the receiver's. Zero is the queue's.
+	Lease time.Duration
+	// Held makes the lease last until it is released, by its owner or by the end of the process.
+	Held bool
+	// Owner says who has the messages, for people and for ReleaseOwner. At most 256 bytes.
+	Owner string
+	// Synced makes leases, acknowledgements and what else becomes of the messages survive a power cut. By
+	// default they survive the death of the process, and a power cut may have a message delivered again.
+	Synced bool
+	// Unsynced takes messages as soon as they are written: a power cut may take back one that was handled.
+	Unsynced bool
+}
+
+func (o *ReceiveOptions) check() error {
+	if o.Max < 0 || o.Lease < 0 || len(o.Owner) > 256 {
+		return fmt.Errorf("%w: Max %d, Lease %v, an owner of %d bytes", ErrOptions, o.Max, o.Lease, len(o.Owner))
+	}
+	return nil
+}
+
+// Receive takes messages, leases them to the caller, and returns them in the order in which they are to be
+// handled: high priorities first, otherwise the one that was sent first. None and a nil error mean that
+// there was none. The attempts, this one included, are recorded before it returns.
+//
+// Waiting costs nothing: the caller is woken when there is a message. When ctx ends during the wait, its
+// error is returned.
+func (q *Queue) Receive(ctx context.Context, o ReceiveOptions) ([]*Delivery, error) {
+	if err := o.check(); err != nil {
+		return nil, err
+	}
+	d := q.d
+	if d.dir.l.Options().ReadOnly {
+		return nil, log.ErrReadOnly
+	}
+	var timeout <-chan time.Time
+	if o.Wait > 0 {
+		t := d.dir.l.Options().Clock.NewTimer(o.Wait)
+		defer t.Stop()
+		timeout = t.C()
+	}
+	for {
+		if err := ctx.Err(); err != nil {
+			return nil, err
+		}
+		var w *waiter
+		if o.Wait != 0 {
+			w = d.in.enlist() // before the look, so that nothing comes in between
+		}
+		out, err := d.receive(ctx, &o)
+		if w != nil && (len(out) > 0 || err != nil) {
+			d.in.leave(w)
+		}
+		if len(out) > 0 || err != nil || w == nil {
+			return out, err
+		}
+		select {
+		case <-w.woken:
+		case <-timeout:
+			d.in.leave(w)
+			return nil, nil
+		case <-ctx.Done():
+			d.in.leave(w)
+			return nil, ctx.Err()
+		case <-d.dir.ctx.Done():
+			d.in.leave(w)
+			return nil, log.ErrClosed
+		}
+	}
+}
+
+// receive takes what there is now.
+func (d *dispatcher) receive(ctx context.Context, o *ReceiveOptions) (out []*Delivery, err error) {
+	span := o.Lease
+	if span == 0 {
+		span = d.o.Lease
+	}
+	until := func(now int64) int64 {
+		if o.Held {
+			return held
+		}
+		return now + span.Microseconds()
+	}
+	var more bool
+	err = d.withDead(ctx, func() (err error) {
+		out, more, err = d.handOut(ctx, max(o.Max, 1), o.Owner, until, o.Synced)
+		return err
+	})
+	if err != nil || len(out) == 0 {
+		return nil, err
+	}
+	if more {
+		d.in.wake()
+	}
+	if err := d.certain(ctx, out, o.Unsynced); err != nil {
+		return nil, err
+	}
+	for _, m := range out {
+		m.synced = o.Synced
+	}
+	return out, nil
+}
+
+// certain returns when the leases are recorded, and the messages not to be taken back by a power cut.
+func (d *dispatcher) certain(ctx context.Context, out []*Delivery, unsynced bool) error {
+	if _, err := out[0].ack.Wait(ctx); err != nil {
+		if errors.Is(err, log.ErrUnknown) {
+			d.giveBack(out) // the caller stops waiting; others can have them
+		}
+		return err
+	}
+	if unsynced {
+		return nil
+	}
+	last := uint64(0)
+	for _, m := range out {
+		last = max(last, m.Position)
+	}
+	if last < d.dir.l.Position() {
+		return nil
+	}
+	if err := d.dir.l.Sync(ctx); err != nil {
+		d.giveBack(out)
+		return err
+	}
+	return nil
+}
+
+// giveBack releases messages that were never handed to anybody. An error leaves them to the end of their
+// lease.
+func (d *dispatcher) giveBack(out []*Delivery) {
+	byLease := map[uint64][]outcome{}
+	for _, m := range out {
+		byLease[m.lease] = append(byLease[m.lease], outcome{what: released, offset: m.Offset})
+	}
+	for lease, outcomes := range byLease {
+		_ = d.conclude(context.WithoutCancel(d.dir.ctx), false, d.settlement(lease, false, outcomes...))
+	}
+}
+
+// AckUpTo acknowledges m and all messages that its owner, or without an owner its call of Receive, has
+// received before it and not concluded, in one commit.
+func (q *Queue) AckUpTo(ctx context.Context, m *Delivery) error {
+	d := q.d
+	byLease := map[uint64][]outcome{m.lease: {{what: done, offset: m.Offset}}}
+	d.mu.Lock()
+	err := d.settle(ctx)
+	if own := d.byOffset[m.Offset]; err == nil && own != nil && own.lease.id == m.lease {
+		for _, l := range d.byOffset {
+			mine := l.lease == own.lease || own.lease.owner != "" && l.lease.owner == own.lease.owner
+			if mine && l.serial < own.serial {
+				byLease[l.lease.id] = append(byLease[l.lease.id], outcome{what: done, offset: l.offset})
+			}
+		}
+	}
+	d.mu.Unlock()
+	if err != nil {
+		return err
+	}
+	var conditions []log.Condition
+	for lease, outcomes := range byLease {
+		// Those before m may have been concluded a moment ago; m itself must be leased.
+		conditions = append(conditions, d.settlement(lease, false, outcomes...))
+	}
+	conditions = append([]log.Condition{m.holds()}, conditions...)
+	return d.conclude(ctx, m.synced, conditions...)
+}
+
+// holds is the condition that the message is leased; it changes nothing.
+func (m *Delivery) holds() log.Condition {
+	return m.d.settlement(m.lease, true, outcome{what: unchanged, offset: m.Offset})
+}
+
+// ReleaseOwner ends all leases of an owner, and returns how many messages can be received again. Their
+// attempts count.
+func (q *Queue) ReleaseOwner(ctx context.Context, owner string) (int, error) {
+	d := q.d
+	byLease := map[uint64][]outcome{}
+	n := 0
+	d.mu.Lock()
+	err := d.settle(ctx)
+	if err == nil {
+		for _, l := range d.byOffset {
+			if l.lease.owner == owner {
+				byLease[l.lease.id] = append(byLease[l.lease.id], outcome{what: returned, offset: l.offset, cause: "released with its owner"})
+				n++
+			}
+		}
+	}
+	d.mu.Unlock()
+	if err != nil || n == 0 {
+		return 0, err
+	}
+	var conditions []log.Condition
+	for lease, outcomes := range byLease {
+		conditions = append(conditions, d.settlement(lease, false, outcomes...))
+	}
+	return n, d.conclude(ctx, false, conditions...)
+}
