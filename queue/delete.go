@@ -61,10 +61,7 @@ func (d *dispatcher) end() {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.ended = true
-	for _, a := range d.underway {
-		<-a.Done()
-	}
-	d.underway = nil
+	d.awaitUnderway()
 	d.in.endAll()
 }
 

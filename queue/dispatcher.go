@@ -261,13 +261,10 @@ func (d *dispatcher) scan(from, to []byte) iter.Seq2[log.KeyValue, error] {
 	return d.dir.view.Scan(d.dir.ctx, from, to)
 }
 
-// load looks everything up in the view. Takes that are under way are waited for: the view may not show
-// them yet.
+// load looks everything up in the view.
 func (d *dispatcher) load(ctx context.Context) error {
-	for _, a := range d.underway {
-		<-a.Done()
-	}
-	d.loaded, d.underway = false, nil
+	d.awaitUnderway()
+	d.loaded = false
 	d.events, _ = d.in.take(d.events)
 	s, err := d.state(ctx)
 	if err != nil {

@@ -93,7 +93,7 @@ func (d *dispatcher) unlockPicked(m *message) {
 
 // ripen moves those of the delayed to the others whose time has come.
 func (d *dispatcher) ripen(now int64) error {
-	if err := d.delayed.fill(d.scan, d.taken); err != nil {
+	if err := d.fill(d.delayed); err != nil {
 		return err
 	}
 	moved := 0
@@ -109,7 +109,7 @@ func (d *dispatcher) ripen(now int64) error {
 			return pos{0, it.offset}.compare(pos{0, offset})
 		})
 		d.due[it.level] = slices.Insert(list, i, it)
-		if err := d.delayed.fill(d.scan, d.taken); err != nil {
+		if err := d.fill(d.delayed); err != nil {
 			return err
 		}
 	}
@@ -117,6 +117,24 @@ func (d *dispatcher) ripen(now int64) error {
 		d.wakeAt(d.delayed.items[0].due)
 	}
 	return nil
+}
+
+// fill has b look at the view, when it has run empty.
+func (d *dispatcher) fill(b *buffer) error {
+	if len(b.items) > 0 || b.complete {
+		return nil
+	}
+	d.awaitUnderway()
+	return b.fill(d.scan, d.taken)
+}
+
+// awaitUnderway waits for commits that were sequenced and that the view may not show: it shows what is
+// acknowledged.
+func (d *dispatcher) awaitUnderway() {
+	for _, a := range d.underway {
+		<-a.Done()
+	}
+	d.underway = nil
 }
 
 // taken reports that the message at offset is out of the view's places already, which may not show.
@@ -171,7 +189,7 @@ func (d *dispatcher) next(p *picked) (m message, ok bool, err error) {
 
 // has reports whether there is a message of the level.
 func (d *dispatcher) has(level int) (bool, error) {
-	if err := d.ready[level].fill(d.scan, d.taken); err != nil {
+	if err := d.fill(d.ready[level]); err != nil {
 		return false, err
 	}
 	if len(d.ready[level].items) > 0 || len(d.due[level]) > 0 {
@@ -228,11 +246,7 @@ func (d *dispatcher) popWaiting(m *message) (bool, error) {
 	if k == nil || k.holder >= 0 {
 		return false, nil
 	}
-	for _, a := range d.underway { // what they have set aside may not show yet
-		<-a.Done()
-	}
-	d.underway = nil
-	if err := k.waiting.fill(d.scan, d.taken); err != nil {
+	if err := d.fill(k.waiting); err != nil {
 		return false, err
 	}
 	if len(k.waiting.items) == 0 {

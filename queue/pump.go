@@ -89,7 +89,7 @@ func (d *dispatcher) lookAtTime(ctx context.Context) (ended []leased, next int64
 		l.deadline = now + retryExpiry.Microseconds()
 		d.schedule(l)
 	}
-	if err := d.delayed.fill(d.scan, d.taken); err != nil {
+	if err := d.fill(d.delayed); err != nil {
 		return nil, 0, false, err
 	}
 	if len(d.deadlines) > 0 {

@@ -59,10 +59,7 @@ func (d *dispatcher) locate(ctx context.Context, id int64) (it item, err error) 
 	if _, gone := d.gone[id]; gone || id < 0 {
 		return it, &NoMessageError{d.name, id}
 	}
-	for _, a := range d.underway { // what they have moved may not show yet
-		<-a.Done()
-	}
-	d.underway = nil
+	d.awaitUnderway()
 	r, err := d.read(id)
 	if errors.Is(err, log.ErrRange) || errors.Is(err, log.ErrLost) {
 		return it, &NoMessageError{d.name, id}
@@ -170,9 +167,7 @@ func (q *Queue) Purge(ctx context.Context) (int64, error) {
 	if err := d.settle(ctx); err != nil {
 		return 0, err
 	}
-	for _, a := range d.underway {
-		<-a.Done()
-	}
+	d.awaitUnderway()
 	before, err := d.state(ctx)
 	if err != nil {
 		return 0, err
