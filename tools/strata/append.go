@@ -46,21 +46,27 @@ standard error tells how much was acknowledged; that is there for good.`,
 	}
 	flags := c.Flags()
 	flags.BoolVar(&f.create, "create", false, "create the topic, with one partition, when it is missing")
-	flags.IntVar(&f.keyColumn, "key-column", 0, "the `N`-th blank-separated column is the key")
-	flags.StringVar(&f.keyDelim, "key-delim", "", "the key stands before the first `S`, the value behind it")
 	flags.Int32Var(&f.partition, "partition", 0, "append to partition `P`, whatever the keys")
-	flags.IntVar(&f.batch, "batch", 100, "`N` records a commit")
-	flags.Var(&f.sync, "sync", "what an acknowledgement promises")
-	flags.BoolVar(&f.json, "json", false, "lines are what \"read --output json\" prints: key, value, headers and timestamp come back")
-	flags.BoolVar(&f.printAcks, "print-acks", false, "print PARTITION OFFSET for each acknowledged record, at once")
 	addCodecFlag(c, &f.compress, "compress the batches, in place of what the topic is set to")
-	completeFlag(c, "sync", "synced", "written", "buffered")
-	c.MarkFlagsMutuallyExclusive("key-column", "key-delim", "json")
+	addLineFlags(c, &f)
 	c.RunE = func(c *cobra.Command, args []string) error {
 		f.changed = flags.Changed
 		return a.append(c.Context(), args, &f)
 	}
 	return c
+}
+
+// addLineFlags gives c the flags that say what lines are made of and how they are committed.
+func addLineFlags(c *cobra.Command, f *appendFlags) {
+	flags := c.Flags()
+	flags.IntVar(&f.keyColumn, "key-column", 0, "the `N`-th blank-separated column is the key")
+	flags.StringVar(&f.keyDelim, "key-delim", "", "the key stands before the first `S`, the value behind it")
+	flags.IntVar(&f.batch, "batch", 100, "`N` records a commit")
+	flags.Var(&f.sync, "sync", "what an acknowledgement promises")
+	flags.BoolVar(&f.json, "json", false, "lines are what \"read --output json\" prints: key, value, headers and timestamp come back")
+	flags.BoolVar(&f.printAcks, "print-acks", false, "print PARTITION OFFSET for each acknowledged record, at once")
+	completeFlag(c, "sync", "synced", "written", "buffered")
+	c.MarkFlagsMutuallyExclusive("key-column", "key-delim", "json")
 }
 
 // durabilityFlag is the value of --sync.
@@ -111,18 +117,11 @@ func (a *app) append(ctx context.Context, args []string, f *appendFlags) error {
 			return err // before there is a log
 		}
 	}
-	input, size := a.stdin, int64(-1)
-	if len(args) == 3 && args[2] != "-" {
-		file, err := os.Open(args[2])
-		if err != nil {
-			return err
-		}
-		defer func() { _ = file.Close() }()
-		if info, err := file.Stat(); err == nil && info.Mode().IsRegular() {
-			size = info.Size()
-		}
-		input = file
+	input, size, done, err := a.input(args[2:])
+	if err != nil {
+		return err
 	}
+	defer done()
 	change := func(o *log.Options) { o.Durability, o.MustExist = f.sync.Durability, !f.create }
 	return a.withLog(args[0], change, func(l *log.Log) error {
 		p, err := a.newAppender(ctx, l, args[1], f)
@@ -136,6 +135,22 @@ func (a *app) append(ctx context.Context, args []string, f *appendFlags) error {
 		a.messages.printf("%s", p.summary())
 		return err
 	})
+}
+
+// input opens the file that is named, or takes standard input. size is -1 when it is not known.
+func (a *app) input(file []string) (in io.Reader, size int64, done func(), err error) {
+	if len(file) == 0 || file[0] == "-" {
+		return a.stdin, -1, func() {}, nil
+	}
+	f, err := os.Open(file[0])
+	if err != nil {
+		return nil, 0, nil, err
+	}
+	size = -1
+	if info, err := f.Stat(); err == nil && info.Mode().IsRegular() {
+		size = info.Size()
+	}
+	return f, size, func() { _ = f.Close() }, nil
 }
 
 // newAppender finds or creates the topic.

@@ -25,6 +25,8 @@ type appender struct {
 	app       *app
 	topic     *log.Topic
 	partition *log.Partition // to append to, or nil
+	// stage adds a record to a commit in place of appending it; or nil.
+	stage     func(*log.Commit, *log.Record) error
 	batch     int            // records a commit
 	printAcks bool
 	codec     *record.Codec // nil: the topic's
@@ -124,7 +126,9 @@ func (p *appender) take(ctx context.Context, b *block) (sent bool, err error) {
 			p.send(ctx)
 			sent = true
 		}
-		p.add(r, n, b.inputBytes(i))
+		if err := p.add(&r, n, b.inputBytes(i)); err != nil {
+			return sent, &lineError{p.line, err}
+		}
 		if p.records == p.batch {
 			p.send(ctx)
 			sent = true
@@ -133,15 +137,21 @@ func (p *appender) take(ctx context.Context, b *block) (sent bool, err error) {
 	return sent, nil
 }
 
-func (p *appender) add(r log.Record, encoded int, input int64) {
-	if p.partition != nil {
-		p.commit.AppendTo(p.partition, r)
-	} else {
-		p.commit.Append(p.topic, r)
+func (p *appender) add(r *log.Record, encoded int, input int64) error {
+	switch {
+	case p.stage != nil:
+		if err := p.stage(p.commit, r); err != nil {
+			return err
+		}
+	case p.partition != nil:
+		p.commit.AppendTo(p.partition, *r)
+	default:
+		p.commit.Append(p.topic, *r)
 	}
 	p.records++
 	p.encoded += encoded
 	p.input += input
+	return nil
 }
 
 // send sends the commit, if it has records and nothing has failed yet. The end of ctx does not take it

@@ -55,7 +55,10 @@ func isUnknownCommand(err error) bool { return strings.HasPrefix(err.Error(), "u
 func describe(err error) string {
 	lines := strings.Split(err.Error(), "\n")
 	for i, line := range lines {
-		lines[i] = strings.TrimPrefix(strings.TrimPrefix(strings.TrimPrefix(strings.TrimPrefix(line, "log: "), "segment: "), "consumer: "), "aggregate: ")
+		for _, name := range []string{"log: ", "segment: ", "consumer: ", "aggregate: ", "queue: "} {
+			line = strings.TrimPrefix(line, name)
+		}
+		lines[i] = line
 	}
 	return strings.Join(lines, "\n")
 }
