@@ -53,8 +53,8 @@ type dispatcher struct {
 	leases    map[uint64]*lease
 	byOffset  map[int64]*leased
 	deadlines deadlines
-	serial    uint64 // of the last message that was handed out
-	favoured  int    // messages handed out in a row before others of lower priority
+	serial    uint64     // of the last message that was handed out
+	favoured  int        // messages handed out in a row before others of lower priority
 	underway  []*log.Ack // takes that may not show in the view yet
 
 	dedupAt int64 // when the pump looks for DedupIDs to forget; set by the pump alone

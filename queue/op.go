@@ -127,13 +127,13 @@ func (t *take) lease() []byte {
 type ending uint8
 
 const (
-	done     ending = iota // handled
-	dead                   // given up: moved to the dead letters in this commit, or dropped
-	returned               // can be received again, after an attempt that failed
-	released               // can be received again; the attempt does not count
-	delayed                // can be received again from until on
-	extended               // stays leased, until then
-	unchanged              // stays leased: for a condition that only asks
+	done      ending = iota // handled
+	dead                    // given up: moved to the dead letters in this commit, or dropped
+	returned                // can be received again, after an attempt that failed
+	released                // can be received again; the attempt does not count
+	delayed                 // can be received again from until on
+	extended                // stays leased, until then
+	unchanged               // stays leased: for a condition that only asks
 )
 
 // outcome is what becomes of one leased message.

@@ -27,7 +27,7 @@ type appender struct {
 	partition *log.Partition // to append to, or nil
 	// stage adds a record to a commit in place of appending it; or nil.
 	stage     func(*log.Commit, *log.Record) error
-	batch     int            // records a commit
+	batch     int // records a commit
 	printAcks bool
 	codec     *record.Codec // nil: the topic's
 	format    lineFormat
