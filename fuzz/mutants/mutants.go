@@ -53,6 +53,8 @@ var mutants = []mutant{
 	{"window-trusted-too-long", "log/condition.go", "		if c.answers[i].applied < l.window.floor {", "		if c.answers[i].applied < l.window.floor && false {", logPkg, "TestReadBeforeTheWindow"},
 	{"chain-ignored", "log/condition.go", "		if a.earlier > 0 {\n			a.value", "		if false {\n			a.value", logPkg, "TestConditionsOnOneKey"},
 	{"index-not-checked", "index/file.go", "	if want := b.sum() ^ f.salt; b.check() != want {", "	if want := b.sum() ^ f.salt; b.check() != want && false {", harnessPkg, "TestT6"},
+	{"another-leaf-found", "index/leaves.go", "k != nil && k.id == id {", "k != nil {", "./index", "TestLeavesDisplaceEachOther"},
+	{"known-type-passed-over", "aggregate/types.go", "errors.As(err, &unknown) && t.byName[unknown.Type] == nil\n", "errors.As(err, &unknown)\n", eventsPkg, "TestUnknownEvents"},
 	{"version-not-expected", "aggregate/view.go", "!expected.holds(h.version) {", "false {", eventsPkg, "S13|TestAppendExpects"},
 	{"version-not-remembered", "aggregate/view.go", "		return h.appended(h.version + uint64(binary.BigEndian.Uint32(c.Want[8:]))).encode()\n", "		return value\n", eventsPkg, "S13|TestManyWriters"},
 	{"command-twice", "aggregate/append.go", "		c.Require(log.Once(s.onceKey(b.CommandID)))\n", "		_ = log.Once\n", eventsPkg, "TestCommandHappensOnce"},
