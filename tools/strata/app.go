@@ -63,7 +63,7 @@ Exit status: 0 done; 1 done, and the answer is bad (damage found); 2 not done.`,
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
 	root.AddCommand(
 		a.createCommand(), a.appendCommand(), a.readCommand(), a.topicsCommand(), a.groupsCommand(), a.streamsCommand(), a.eventsCommand(), a.statsCommand(),
-		a.dumpCommand(), a.verifyCommand(), a.repairCommand(), a.queueCommand(), a.sagaCommand(), a.versionCommand(),
+		a.dumpCommand(), a.verifyCommand(), a.repairCommand(), a.queueCommand(), a.sagaCommand(), a.projectionsCommand(), a.versionCommand(),
 	)
 	return root
 }

@@ -55,7 +55,7 @@ func isUnknownCommand(err error) bool { return strings.HasPrefix(err.Error(), "u
 func describe(err error) string {
 	lines := strings.Split(err.Error(), "\n")
 	for i, line := range lines {
-		for _, name := range []string{"log: ", "segment: ", "consumer: ", "aggregate: ", "queue: "} {
+		for _, name := range []string{"log: ", "segment: ", "consumer: ", "aggregate: ", "queue: ", "projection: "} {
 			line = strings.TrimPrefix(line, name)
 		}
 		lines[i] = line
