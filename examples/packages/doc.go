@@ -10,6 +10,6 @@
 // what is new.
 //
 // An event is a line that names a package: in column 5 of a status line, in column 4 of any other. The lines
-// of startup and of conffile name none. Which packages are installed is folded from the events: those whose
+// of startup and of conffile name none. Which packages are installed is a read model of the events: those whose
 // last status is "installed".
 package main

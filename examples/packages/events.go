@@ -40,9 +40,12 @@ var packageEvents = aggregate.NewTypes(
 	aggregate.EventType[Triggered]("package.triggered"),
 	aggregate.EventType[Removed]("package.removed"),
 	aggregate.EventType[Purged]("package.purged"),
-	aggregate.EventType[StatusChanged]("package.status-changed"),
+	aggregate.EventType[StatusChanged](statusChanged),
 	aggregate.EventType[Other]("package.other"),
 )
+
+// statusChanged is the name of the type of a StatusChanged.
+const statusChanged = "package.status-changed"
 
 // category is that of the streams: package-NAME.
 const category = "package"

@@ -9,7 +9,6 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"text/tabwriter"
 )
 
 // sample is a part of the log that dpkg keeps, for systems without one.
@@ -76,14 +75,4 @@ func input(names []string) ([]file, error) {
 	}
 	f, err := embedded(sample)
 	return []file{f}, err
-}
-
-func (r *report) print(out io.Writer) error {
-	table := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(table, "PACKAGE\tVERSION")
-	for _, p := range r.Installed {
-		fmt.Fprintf(table, "%s\t%s\n", p.Package, p.Version)
-	}
-	fmt.Fprintf(table, "\n%d events of %d packages in %d files; %d are installed\n", r.Events, r.Streams, r.Files, len(r.Installed))
-	return table.Flush()
 }

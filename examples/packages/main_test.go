@@ -13,6 +13,9 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/stratalog/strata/log"
+	"github.com/stratalog/strata/projection/projectiontest"
 )
 
 // result runs the program with --json.
@@ -162,4 +165,15 @@ func TestParseLine(t *testing.T) {
 			require.Contains(t, []string{"a:all", "a:amd64"}, name)
 		}
 	}
+}
+
+// TestModelIsRepeatable shows that the handler depends on the events alone.
+func TestModelIsRepeatable(t *testing.T) {
+	dir := t.TempDir()
+	want := result(t, "--dir", dir, "testdata/dpkg.log")
+	l, err := log.Open(dir, log.Options{})
+	require.NoError(t, err)
+	defer func() { require.NoError(t, l.Close()) }()
+	projectiontest.CheckReplay(t, l, installed())
+	require.NotEmpty(t, want.Installed)
 }

@@ -2,12 +2,8 @@ package main
 
 import (
 	"context"
-	"errors"
-	"slices"
-	"strings"
 
 	"github.com/stratalog/strata/aggregate"
-	"github.com/stratalog/strata/log"
 )
 
 // importer appends the events of lines that are not in the store yet.
@@ -94,85 +90,4 @@ func (im *importer) flush(ctx context.Context) error {
 	}
 	_, err := im.store.Commit(ctx, b)
 	return err
-}
-
-// report is what the program finds.
-type report struct {
-	Files     int     `json:"files"`
-	Events    uint64  `json:"events"`
-	Streams   int     `json:"streams"`
-	Installed []entry `json:"installed"`
-}
-
-// entry is an installed package.
-type entry struct {
-	Package string `json:"package"`
-	Version string `json:"version"`
-}
-
-// process puts the events of files into the log in dir, and folds what is there.
-func process(ctx context.Context, dir string, files []file) (r report, err error) {
-	l, err := log.Open(dir, log.Options{})
-	if err != nil {
-		return r, err
-	}
-	defer func() { err = errors.Join(err, l.Close()) }()
-	store, err := aggregate.Open(ctx, l, "packages", aggregate.Options{})
-	if err != nil {
-		return r, err
-	}
-	im := newImporter(store)
-	for _, f := range files {
-		for _, line := range f.lines {
-			if err := im.add(ctx, line); err != nil {
-				return r, err
-			}
-		}
-	}
-	if err := im.flush(ctx); err != nil {
-		return r, err
-	}
-	r.Files = len(files)
-	return r, r.fold(ctx, store)
-}
-
-// fold makes the read model: which packages are installed.
-func (r *report) fold(ctx context.Context, store *aggregate.Store) error {
-	topic, err := store.Log().Topic(store.Topic())
-	if err != nil {
-		return err
-	}
-	installed := map[string]string{}
-	for rec, err := range topic.Read(log.Oldest) {
-		if err != nil {
-			return err
-		}
-		e, err := aggregate.Decode(&rec)
-		if err != nil {
-			return err
-		}
-		v, err := packageEvents.Decode(e)
-		if err != nil {
-			return err
-		}
-		name := strings.TrimPrefix(e.Stream, category+aggregate.Separator)
-		if s, ok := v.(StatusChanged); ok && s.Status == "installed" {
-			installed[name] = s.Version
-		} else if ok {
-			delete(installed, name)
-		}
-	}
-	r.Installed = []entry{}
-	for name, version := range installed {
-		r.Installed = append(r.Installed, entry{name, version})
-	}
-	slices.SortFunc(r.Installed, func(a, b entry) int { return strings.Compare(a.Package, b.Package) })
-	for i, err := range store.Category(ctx, category) {
-		if err != nil {
-			return err
-		}
-		r.Streams++
-		r.Events += i.Events()
-	}
-	return nil
 }
