@@ -7,6 +7,7 @@ import (
 	"sync"
 	"testing"
 
+	"github.com/cockroachdb/pebble/v2"
 	"github.com/cockroachdb/pebble/v2/vfs"
 	"github.com/stretchr/testify/require"
 
@@ -104,6 +105,47 @@ func TestRebuildBesideTheOld(t *testing.T) {
 	require.Equal(t, 2, state.Builds[0].Version)
 	require.Equal(t, []string{"sums"}, store.Names())
 	require.NoError(t, store.Close())
+	db, err := pebble.Open("data/projections/store", &pebble.Options{FS: fs, FormatMajorVersion: pebble.FormatNewest})
+	require.NoError(t, err)
+	it, err := db.NewIter(&pebble.IterOptions{LowerBound: []byte("d"), UpperBound: []byte("e")})
+	require.NoError(t, err)
+	left := 0
+	for it.First(); it.Valid(); it.Next() {
+		left++
+	}
+	require.Equal(t, 12, left, "values of the old model")
+	require.NoError(t, errors.Join(it.Close(), db.Close()))
+}
+
+// TestFenced refuses a transaction that begins from another checkpoint than the stored one, as of a second
+// program, or of one that was overtaken.
+func TestFenced(t *testing.T) {
+	l := openLog(t, vfs.NewMem())
+	s := openStore(t, l)
+	store, err := projection.NewMemory()
+	require.NoError(t, err)
+	defer func() { require.NoError(t, store.Close()) }()
+	m, err := projection.NewModel(ctx, l, store, projection.Define("sums", 1, projection.Options{}, sums))
+	require.NoError(t, err)
+	add(t, s, "a", 1)
+	require.NoError(t, m.CatchUp(ctx))
+	state, err := store.Load(ctx, "sums")
+	require.NoError(t, err)
+	late := state.Builds[0]
+	add(t, s, "a", 2)
+	require.NoError(t, m.CatchUp(ctx))
+	want := content(t, m)
+	tx, err := store.Begin(ctx, "sums", late)
+	require.NoError(t, err)
+	tx.Handle().Set("total", []byte("0"))
+	var fenced *projection.FencedError
+	require.ErrorAs(t, tx.Commit(ctx, projection.Change{From: late.Checkpoint, To: late.Checkpoint}), &fenced)
+	require.Equal(t, late.Checkpoint.Position, fenced.Expected)
+	require.Equal(t, l.Position(), fenced.Actual)
+	require.Equal(t, want, content(t, m))
+	late.Number = 99
+	_, err = store.Begin(ctx, "sums", late)
+	require.ErrorIs(t, err, projection.ErrFenced)
 }
 
 // TestRebuildIsResumed ends a rebuild half way, and goes on with it; a third version starts anew.

@@ -14,6 +14,7 @@ const (
 	segmentPkg = "./segment"
 	harnessPkg = "./fuzz/harness"
 	eventsPkg  = "./aggregate"
+	modelsPkg  = "./projection"
 )
 
 var mutants = []mutant{
@@ -62,5 +63,17 @@ var mutants = []mutant{
 	{"unsynced-events-loaded", "aggregate/load.go", "if synced && p.Next() < offset+int64(count)", "if synced = false; synced && p.Next() < offset+int64(count)", eventsPkg, "TestLoadWaitsForSync"},
 	{"snapshot-trusted", "aggregate/snapshot.go", "	if !same {", "	if !same && false {", eventsPkg, "S26"},
 	{"gap-not-seen", "aggregate/load.go", "	if next <= end {", "	if false {", eventsPkg, "TestGap"},
+	{"model-checkpoint-apart", "projection/tx.go", "	return b.Set(numbered(checkpointKey, t.b.Number), encodeCheckpoint(c.To), nil)\n", "	return nil\n", modelsPkg, "TestCatchUp"},
+	{"model-half-commit", "projection/running.go", "		if rec.Position >= r.done.Position { //", "		if true { //", modelsPkg, "TestCatchUp|TestPoisonStops"},
+	{"model-failed-event-kept", "projection/running.go", "		r.rollback()\n		if ctx.Err() != nil {", "		if ctx.Err() != nil {", modelsPkg, "TestPoisonSkips"},
+	{"model-effects-again", "projection/projection.go", "			r.fx.before = active.Checkpoint.Position\n", "			r.fx.before = 0\n", modelsPkg, "TestEffects"},
+	{"model-switch-not-stored", "projection/pebble.go", "		return batch.Set(append([]byte{nameKey}, name...), binary.BigEndian.AppendUint64(nil, b.Number), nil)\n", "		return nil\n", modelsPkg, "TestCatchUp"},
+	{"model-old-kept", "projection/pebble.go", "			errs = append(errs, batch.DeleteRange(p, behind(p), nil))\n", "			_ = p\n", modelsPkg, "TestRebuildBesideTheOld"},
+	{"model-waits-for-less", "projection/life.go", "	case f.ready && f.progress.ActivePosition >= position:", "	case f.ready:", modelsPkg, "TestWaitForByMany"},
+	{"model-not-fenced", "projection/tx.go", "*at != c.From {", "false {", modelsPkg, "TestFenced"},
+	{"model-parked-again", "projection/poison.go", "	c.Require(log.Once(fmt.Sprintf(", "	_ = log.Once((fmt.Sprintf(", modelsPkg, "S18"},
+	{"model-clock-not-moved", "projection/projectiontest/replay.go", "			time.Sleep(apart)\n", "			_ = apart\n", modelsPkg, "S16"},
+	{"model-order-not-checked", "projection/tx.go", "twice := t.tx.layer[key]; twice {", "twice := t.tx.layer[key]; twice && false {", modelsPkg, "TestParallel"},
+	{"model-of-another-log", "projection/projection.go", "		if err := p.l.CheckAhead(b.Checkpoint); err != nil {", "		if err := error(nil); err != nil {", modelsPkg, "TestStateAhead"},
 	{"deleted-topic-appended", "log/topic.go", "	if p.topic.deleted.Load() {", "	if false {", harnessPkg, "TestT7"},
 }
