@@ -1,6 +1,7 @@
-// Command orders is a shop: orders go through a saga that reserves, takes payment and ships, or undoes what it
-// has done when the payment is declined; a consumer group sends a mail for each order that was shipped, and
-// parks the mails that cannot be sent.
+// Command orders is a shop. Orders and inventory are event-sourced. Orders go through a saga that reserves, takes
+// payment and ships, or undoes what it has done when the payment is declined. A consumer group orders a mail for
+// each shipment from a queue, which tries again what fails and sets aside what cannot be sent. Two projections
+// count orders by status and revenue by day.
 //
 //	go run ./examples/orders
 //

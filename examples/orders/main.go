@@ -28,6 +28,7 @@ type options struct {
 	eventDriven bool
 	child       bool
 	hold        bool // the last order is not placed: who is to be killed must not finish before
+	stock       int  // of each item; 0 is enough for all orders
 }
 
 func main() {
@@ -154,6 +155,10 @@ type report struct {
 	MoneyOfCompleted int     `json:"money_of_completed"`
 	Seconds          float64 `json:"seconds"`
 	Rate             float64 `json:"orders_per_second"`
+	// Statuses and Revenue are what the projections say: how many orders have each status, and the sum of
+	// the revenue of all days.
+	Statuses map[string]int `json:"-"`
+	Revenue  int            `json:"-"`
 }
 
 func (r *report) print(out io.Writer, asJSON bool) error {
@@ -183,6 +188,9 @@ func (r *report) check(orders int) error {
 	}
 	if r.Duplicates != 0 {
 		errs = append(errs, fmt.Errorf("%d effects were booked twice", r.Duplicates))
+	}
+	if r.Statuses["shipped"] != r.Completed || r.Statuses["cancelled"] != r.Compensated || r.Revenue != r.MoneyOfCompleted {
+		errs = append(errs, fmt.Errorf("the projections say %v and a revenue of %d", r.Statuses, r.Revenue))
 	}
 	if r.MoneyIn != r.MoneyOfCompleted {
 		errs = append(errs, fmt.Errorf("money in is %d, and the completed orders are worth %d", r.MoneyIn, r.MoneyOfCompleted))

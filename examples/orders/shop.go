@@ -4,19 +4,20 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strconv"
-	"strings"
+	"log/slog"
+	"os"
 	"time"
 
-	"github.com/stratalog/strata/consumer"
+	"github.com/stratalog/strata/aggregate"
 	"github.com/stratalog/strata/log"
+	"github.com/stratalog/strata/queue"
 	"github.com/stratalog/strata/saga"
-	"github.com/stratalog/strata/timer"
 )
 
 const (
-	sagaName  = "order"
-	mailGroup = "mailer"
+	sagaName = "order"
+	// partitions is how many partitions the commands and the events of the services have.
+	partitions = 8
 )
 
 // order is the state of a saga.
@@ -27,34 +28,32 @@ type order struct {
 
 func (o *order) amount() int { return amountOf(o.Number) }
 
-func amountOf(number int) int { return 100 + number%50 }
-
-func orderID(number int) string { return "order-" + strconv.Itoa(number) }
-
-func numberOf(id string) (int, error) { return strconv.Atoi(strings.TrimPrefix(id, "order-")) }
-
 // One order in ten is declined, one mail in twenty cannot be sent.
 func declined(number int) bool   { return number%10 == 3 }
 func unmailable(number int) bool { return number%20 == 7 }
 
-var (
-	errDeclined = errors.New("the payment was declined")
-	errMailbox  = errors.New("there is no such mailbox")
-)
+var errDeclined = errors.New("the payment was declined")
 
 // shop is one run of the program.
 type shop struct {
-	o        options
-	l        *log.Log
-	w        *world
-	mails    *log.Topic
-	commands *log.Topic
-	events   *log.Topic
-	r        *saga.Runner
+	o         options
+	l         *log.Log
+	w         *world
+	store     *aggregate.Store
+	orders    *aggregate.Repository[Order]
+	inventory *aggregate.Repository[Item]
+	mails     *queue.Queue
+	reports   reports
+	shipments *log.Topic
+	commands  *log.Topic // to the services, in the event-driven shop
+	services  *log.Topic // their events
+	r         *saga.Runner
 }
 
 func openShop(ctx context.Context, o options) (*shop, error) {
-	l, err := log.Open(o.dir, log.Options{})
+	// That views are derived again after a kill is no news here.
+	logger := slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelError}))
+	l, err := log.Open(o.dir, log.Options{Logger: logger})
 	if err != nil {
 		return nil, err
 	}
@@ -62,10 +61,8 @@ func openShop(ctx context.Context, o options) (*shop, error) {
 	if s.w, err = openWorld(o.dir + ".world"); err != nil {
 		return nil, errors.Join(err, l.Close())
 	}
-	for name, t := range map[string]**log.Topic{"mails": &s.mails, "commands": &s.commands, "events": &s.events} {
-		if *t, err = l.CreateTopic(ctx, name, log.TopicOptions{}); err != nil {
-			return nil, errors.Join(err, s.Close())
-		}
+	if err := s.openParts(ctx); err != nil {
+		return nil, errors.Join(err, s.Close())
 	}
 	d := s.steps()
 	if o.eventDriven {
@@ -75,6 +72,19 @@ func openShop(ctx context.Context, o options) (*shop, error) {
 		return nil, errors.Join(err, s.Close())
 	}
 	return s, nil
+}
+
+// openParts opens what the saga stands on.
+func (s *shop) openParts(ctx context.Context) (err error) {
+	if s.shipments, err = s.l.CreateTopic(ctx, "shipments", log.TopicOptions{}); err != nil {
+		return err
+	}
+	for name, t := range map[string]**log.Topic{"commands": &s.commands, "services": &s.services} {
+		if *t, err = s.l.CreateTopic(ctx, name, log.TopicOptions{Partitions: partitions}); err != nil {
+			return err
+		}
+	}
+	return errors.Join(s.openAggregates(ctx), s.openMails(ctx), s.openReports(ctx))
 }
 
 func (s *shop) Close() error { return errors.Join(s.l.Close(), s.w.Close()) }
@@ -89,7 +99,10 @@ func work(ctx context.Context, o options, progress interface{ Write([]byte) (int
 	jobs := []func() error{
 		func() error { return s.place(ctx) },
 		func() error { return s.r.Run(ctx) },
+		func() error { return s.orderMails(ctx) },
 		func() error { return s.sendMails(ctx) },
+		func() error { return s.reports.status.Run(ctx) },
+		func() error { return s.reports.revenue.Run(ctx) },
 		func() error { return s.untilFinished(ctx, cancel, progress) },
 	}
 	if o.eventDriven {
@@ -115,9 +128,12 @@ func work(ctx context.Context, o options, progress interface{ Write([]byte) (int
 	return errors.Join(append(errs, s.Close())...)
 }
 
-// place places the orders, each once however often the program is started. An order is the beginning of
-// its saga, or the first command of it.
+// place places the orders, each once however often the program is started: the first event of an order is
+// in one commit with the beginning of its saga, or with the first command of it.
 func (s *shop) place(ctx context.Context) error {
+	if err := s.stock(ctx); err != nil {
+		return err
+	}
 	const atOnce = 50
 	orders := s.o.orders
 	if s.o.hold {
@@ -127,9 +143,15 @@ func (s *shop) place(ctx context.Context) error {
 		var acks []*log.Ack
 		for n := from; n < min(from+atOnce, orders); n++ {
 			c := s.l.NewCommit()
+			placed, err := orderEvents.Encode(OrderPlaced{n, amountOf(n)})
+			if err != nil {
+				return err
+			}
+			if _, err := s.store.Stage(ctx, c, s.orders.Type().Stream(orderID(n)), aggregate.NoStream, placed); err != nil {
+				return err
+			}
 			if s.o.eventDriven {
 				c.Append(s.commands, log.Record{Key: []byte(orderID(n)), Value: []byte("reserve")})
-				c.Require(log.Once("place " + orderID(n)))
 			} else {
 				begins, err := s.r.Starting(orderID(n), order{Number: n})
 				if err != nil {
@@ -140,37 +162,14 @@ func (s *shop) place(ctx context.Context) error {
 			acks = append(acks, c.CommitAsync(ctx))
 		}
 		for _, a := range acks {
-			if _, err := a.Wait(ctx); err != nil && !errors.Is(err, saga.ErrFenced) {
-				return err // ErrFenced: it is there already
+			// One of these says that it is there already.
+			_, err := a.Wait(ctx)
+			if err != nil && !errors.Is(err, saga.ErrFenced) && !errors.Is(err, aggregate.ErrVersionConflict) {
+				return err
 			}
 		}
 	}
 	return nil
-}
-
-// sendMails sends a mail for each order that was shipped. Those that cannot be sent go to mailer.dead.
-func (s *shop) sendMails(ctx context.Context) error {
-	return consumer.Run(ctx, s.l, mailGroup, consumer.Options{Topics: []string{"mails"}, CommitEvery: 50 * time.Millisecond},
-		consumer.RunOptions{Workers: 8, Retry: timer.Retry{Attempts: 3, First: 5 * time.Millisecond}, Failure: consumer.FailureParks},
-		func(_ context.Context, r log.Record) error {
-			n, err := numberOf(string(r.Key))
-			if err != nil {
-				return err
-			}
-			if unmailable(n) {
-				return errMailbox
-			}
-			return s.w.book("mail/"+orderID(n), 0)
-		})
-}
-
-// deadMails returns how many mails were parked.
-func (s *shop) deadMails() int {
-	t, err := s.l.Topic(mailGroup + ".dead")
-	if err != nil {
-		return 0
-	}
-	return int(t.Partition(0).Next())
 }
 
 // untilFinished ends the others when all orders have ended and all mails are sent or dead. It tells how many
@@ -192,11 +191,17 @@ func (s *shop) untilFinished(ctx context.Context, end func(), progress interface
 				return err
 			}
 		}
-		_, sent := s.w.sum("mail/")
-		// Each order that is completed has a mail, which may not be synced yet, and so is not seen by the group.
-		mails := max(counts[saga.Completed], int(s.mails.Partition(0).Next()))
-		if n >= s.o.orders && sent+s.deadMails() >= mails {
-			return nil
+		// The shipment of an order that has completed is written with it.
+		left, _, err := s.mailsLeft(ctx)
+		if err != nil {
+			return err
+		}
+		if n >= s.o.orders && left == 0 {
+			// A transition has only commanded what becomes of the order.
+			statuses, _, err := s.reports.read(ctx)
+			if err != nil || statuses["shipped"]+statuses["cancelled"]+counts[saga.Parked] >= s.o.orders {
+				return err
+			}
 		}
 		select {
 		case <-ctx.Done():
@@ -212,8 +217,14 @@ func count(ctx context.Context, o options) (*report, error) {
 	if err != nil {
 		return nil, err
 	}
-	r := &report{Duplicates: s.w.duplicates, MailsDead: s.deadMails()}
+	r := &report{Duplicates: s.w.duplicates}
 	r.MoneyIn, r.MailsSent = s.w.sum("mail/")
+	if _, r.MailsDead, err = s.mailsLeft(ctx); err != nil {
+		return nil, errors.Join(err, s.Close())
+	}
+	if r.Statuses, r.Revenue, err = s.reports.read(ctx); err != nil {
+		return nil, errors.Join(err, s.Close())
+	}
 	for in, err := range s.r.List(ctx, sagaName, 0) {
 		if err != nil {
 			return nil, errors.Join(err, s.Close())
