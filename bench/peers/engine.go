@@ -1,5 +1,7 @@
 package main
 
+import "slices"
+
 // engine is one way to keep a log: Strata, a peer, or a yardstick.
 type engine struct {
 	name string
@@ -76,7 +78,7 @@ func engines() []engine {
 		strata("strata-default", "synced in the background every 100 ms, as by default"),
 		tidwall, raftWAL, etcd, bolt, pebbleEngine, promWlog, natsEngine,
 		bare, bareSync, bareOverwrite,
-	}, append(eventEngines(), sagaEngines()...)...)
+	}, slices.Concat(eventEngines(), sagaEngines(), liveEngines())...)
 }
 
 func (e engine) in(workload string) bool {
