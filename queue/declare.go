@@ -148,7 +148,7 @@ func (dir *directory) dispatcher(ctx context.Context, name string) (*dispatcher,
 	if err != nil {
 		return nil, err
 	}
-	topic, err := dir.l.Topic(name)
+	topic, err := dir.l.LookUpTopic(name)
 	if err != nil {
 		return nil, err
 	}
@@ -203,7 +203,7 @@ func (d *dispatcher) withDead(ctx context.Context, f func() error) error {
 
 // dropTopic deletes what is left of a queue of that name that has ended.
 func (dir *directory) dropTopic(ctx context.Context, name string) error {
-	t, err := dir.l.Topic(name)
+	t, err := dir.l.LookUpTopic(name)
 	if errors.Is(err, log.ErrNoTopic) {
 		return nil
 	}
