@@ -43,7 +43,7 @@ func BenchmarkRoute(b *testing.B) {
 		queues(b, l, fmt.Sprint(i))
 	}
 	for i := range 1000 {
-		bind(b, x, "x", fmt.Sprintf("*.%d.#", i), queue(fmt.Sprint(i%10)))
+		bind(b, x, "x", fmt.Sprintf("*.%d.#", i), toQueue(fmt.Sprint(i%10)))
 	}
 	b.ReportAllocs()
 	i := 0

@@ -8,6 +8,7 @@ import (
 
 	"github.com/stratalog/strata/log"
 	"github.com/stratalog/strata/pubsub"
+	"github.com/stratalog/strata/queue"
 )
 
 // Live messages: to whoever subscribes at the moment.
@@ -116,4 +117,47 @@ func ExampleExchanges() {
 	// all order.eu.paid <nil>
 	// europe order.eu.paid <nil>
 	// all order.us.paid <nil>
+}
+
+// An exchange leads to queues when it is told how to send to them.
+func ExampleExchanges_SetTarget() {
+	ctx := context.Background()
+	l, err := log.Open("data", log.Options{FS: vfs.NewMem()}) // in memory
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	defer l.Close()
+	mails, err := queue.Declare(ctx, l, "mails", queue.Options{})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	exchanges, err := pubsub.Open(ctx, l)
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	exchanges.SetTarget(pubsub.ToQueue, queue.Sender(l))
+	if err := exchanges.Declare(ctx, "orders", pubsub.ExchangeOptions{}); err != nil {
+		fmt.Println(err)
+		return
+	}
+	toMails := pubsub.Binding{Exchange: "orders", To: pubsub.Destination{Kind: pubsub.ToQueue, Name: "mails"}}
+	if err := exchanges.Bind(ctx, toMails); err != nil {
+		fmt.Println(err)
+		return
+	}
+	if _, err := exchanges.Publish(ctx, pubsub.Publication{Exchange: "orders", Record: log.Record{Value: []byte("paid")}}); err != nil {
+		fmt.Println(err)
+		return
+	}
+	messages, err := mails.Receive(ctx, queue.ReceiveOptions{})
+	for _, m := range messages {
+		fmt.Println(string(m.Value), m.Ack(ctx))
+	}
+	fmt.Println(err)
+	// Output:
+	// paid <nil>
+	// <nil>
 }

@@ -53,7 +53,7 @@ func topics(t testing.TB, l *log.Log, names ...string) {
 func topic(name string) pubsub.Destination {
 	return pubsub.Destination{Kind: pubsub.ToTopic, Name: name}
 }
-func queue(name string) pubsub.Destination {
+func toQueue(name string) pubsub.Destination {
 	return pubsub.Destination{Kind: pubsub.ToQueue, Name: name}
 }
 func toExchange(name string) pubsub.Destination {
@@ -91,7 +91,7 @@ func TestTopicExchange(t *testing.T) {
 	queues(t, l, "q")
 	for i, tc := range amqpRules {
 		queues(t, l, fmt.Sprint("q", i))
-		bind(t, x, "x", tc.pattern, queue(fmt.Sprint("q", i)))
+		bind(t, x, "x", tc.pattern, toQueue(fmt.Sprint("q", i)))
 	}
 	for i, tc := range amqpRules {
 		for key, want := range expectations(tc.yes, tc.no) {
@@ -99,8 +99,8 @@ func TestTopicExchange(t *testing.T) {
 		}
 	}
 	// Two bindings that match are one copy. What is unbound gets none.
-	bind(t, x, "x", "two.*", queue("q"))
-	bind(t, x, "x", "*.two", queue("q"))
+	bind(t, x, "x", "two.*", toQueue("q"))
+	bind(t, x, "x", "*.two", toQueue("q"))
 	count := func() int {
 		n := 0
 		for _, name := range route(t, x, "x", "two.two") {
@@ -112,7 +112,7 @@ func TestTopicExchange(t *testing.T) {
 	}
 	require.Equal(t, 1, count())
 	for i, pattern := range []string{"two.*", "*.two"} {
-		require.NoError(t, x.Unbind(ctx, pubsub.Binding{Exchange: "x", Key: pattern, To: queue("q")}))
+		require.NoError(t, x.Unbind(ctx, pubsub.Binding{Exchange: "x", Key: pattern, To: toQueue("q")}))
 		require.Equal(t, 1-i, count())
 	}
 }
@@ -125,14 +125,14 @@ func TestKindsOfExchanges(t *testing.T) {
 	for _, kind := range []pubsub.ExchangeKind{pubsub.Fanout, pubsub.Direct, pubsub.Headers} {
 		declare(t, x, string(kind), kind)
 	}
-	bind(t, x, "fanout", "", queue("a"))
-	bind(t, x, "fanout", "", queue("b"))
+	bind(t, x, "fanout", "", toQueue("a"))
+	bind(t, x, "fanout", "", toQueue("b"))
 	require.Equal(t, []string{"a", "b"}, route(t, x, "fanout", "whatever"))
 
-	bind(t, x, "direct", "k", queue("a"))
-	bind(t, x, "direct", "k", queue("b"))
-	bind(t, x, "direct", "l", queue("b"))
-	bind(t, x, "direct", "*", queue("c"))
+	bind(t, x, "direct", "k", toQueue("a"))
+	bind(t, x, "direct", "k", toQueue("b"))
+	bind(t, x, "direct", "l", toQueue("b"))
+	bind(t, x, "direct", "*", toQueue("c"))
 	require.Equal(t, []string{"a", "b"}, route(t, x, "direct", "k"))
 	require.Equal(t, []string{"b"}, route(t, x, "direct", "l"))
 	require.Equal(t, []string{"c"}, route(t, x, "direct", "*"))
@@ -144,7 +144,7 @@ func TestKindsOfExchanges(t *testing.T) {
 		"none":     {},
 		"none-any": {Any: true},
 	} {
-		b.Exchange, b.To = "headers", queue(name)
+		b.Exchange, b.To = "headers", toQueue(name)
 		require.NoError(t, x.Bind(ctx, b))
 	}
 	h := func(key, value string) log.Header { return log.Header{Key: key, Value: []byte(value)} }
@@ -171,18 +171,18 @@ func TestExchangesOfExchanges(t *testing.T) {
 	require.NoError(t, x.Declare(ctx, "in", pubsub.ExchangeOptions{Kind: pubsub.Direct, Alternate: "rest"}))
 	declare(t, x, "middle", pubsub.Topic)
 	bind(t, x, "in", "a.b", toExchange("middle"))
-	bind(t, x, "in", "a.b", queue("q"))
-	bind(t, x, "middle", "a.#", queue("q"))
-	bind(t, x, "middle", "#.b", queue("r"))
+	bind(t, x, "in", "a.b", toQueue("q"))
+	bind(t, x, "middle", "a.#", toQueue("q"))
+	bind(t, x, "middle", "#.b", toQueue("r"))
 	bind(t, x, "middle", "#", toExchange("in"))
 	require.Equal(t, []string{"q", "r"}, route(t, x, "in", "a.b"))
 	require.Empty(t, route(t, x, "in", "other"), "the alternate is not there yet")
 	require.NoError(t, x.Declare(ctx, "rest", pubsub.ExchangeOptions{Alternate: "last"}))
 	require.NoError(t, x.Declare(ctx, "last", pubsub.ExchangeOptions{Alternate: "in"}))
 	require.Empty(t, route(t, x, "in", "other"), "alternates in a circle")
-	bind(t, x, "last", "", queue("lost"))
+	bind(t, x, "last", "", toQueue("lost"))
 	require.Equal(t, []string{"lost"}, route(t, x, "in", "other"))
-	bind(t, x, "rest", "", queue("found"))
+	bind(t, x, "rest", "", toQueue("found"))
 	require.Equal(t, []string{"found"}, route(t, x, "in", "other"))
 
 	// Whatever leads to an exchange goes with it.
@@ -231,8 +231,8 @@ func TestChanges(t *testing.T) {
 		{pubsub.Binding{Exchange: "x", To: toExchange("none")}, pubsub.ErrNoExchange},
 		{pubsub.Binding{Exchange: "x", To: topic("none")}, log.ErrNoTopic},
 		{pubsub.Binding{Exchange: "x", To: topic("jobs")}, log.ErrKind},
-		{pubsub.Binding{Exchange: "x", To: queue("none")}, log.ErrNoTopic},
-		{pubsub.Binding{Exchange: "x", To: queue("t")}, log.ErrKind},
+		{pubsub.Binding{Exchange: "x", To: toQueue("none")}, log.ErrNoTopic},
+		{pubsub.Binding{Exchange: "x", To: toQueue("t")}, log.ErrKind},
 		{pubsub.Binding{Exchange: "x", Key: "k", To: topic("t")}, pubsub.ErrInvalid},
 		{pubsub.Binding{Exchange: "x", Any: true, To: topic("t")}, pubsub.ErrInvalid},
 		{pubsub.Binding{Exchange: "x"}, pubsub.ErrInvalid},
@@ -255,7 +255,7 @@ func TestPublish(t *testing.T) {
 	for _, name := range []string{"a", "b", "gone"} {
 		bind(t, x, "x", "", topic(name))
 	}
-	bind(t, x, "x", "", queue("jobs"))
+	bind(t, x, "x", "", toQueue("jobs"))
 	require.NoError(t, l.DeleteTopic(ctx, "gone"))
 	r, err := x.Publish(ctx, pubsub.Publication{Exchange: "x", Record: log.Record{Value: []byte("one")}},
 		pubsub.Publication{Key: "jobs", Record: log.Record{Value: []byte("two")}})

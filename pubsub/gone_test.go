@@ -25,7 +25,7 @@ func TestDestinationGoes(t *testing.T) {
 	queues(t, l, "jobs")
 	declare(t, x, "x", pubsub.Fanout)
 	bind(t, x, "x", "", topic("a"))
-	bind(t, x, "x", "", queue("jobs"))
+	bind(t, x, "x", "", toQueue("jobs"))
 	p := pubsub.Publication{Exchange: "x", Record: log.Record{Value: []byte("v")}, Mandatory: true}
 	publish := func(want ...string) {
 		t.Helper()
@@ -64,8 +64,8 @@ func TestDestinationGoesMeanwhile(t *testing.T) {
 	require.NoError(t, x.Declare(ctx, "x", pubsub.ExchangeOptions{Kind: pubsub.Direct, Alternate: "rest"}))
 	declare(t, x, "rest", pubsub.Fanout)
 	bind(t, x, "x", "both", topic("a"))
-	bind(t, x, "x", "both", queue("ends"))
-	bind(t, x, "x", "one", queue("ends"))
+	bind(t, x, "x", "both", toQueue("ends"))
+	bind(t, x, "x", "one", toQueue("ends"))
 	bind(t, x, "rest", "", topic("rest"))
 	asked := 0
 	x.SetTarget(pubsub.ToQueue, func(context.Context, *log.Commit, string, log.Record) error {
@@ -91,7 +91,7 @@ func TestRoutingCreatesNoTopics(t *testing.T) {
 	x, err := pubsub.Open(ctx, l)
 	require.NoError(t, err)
 	declare(t, x, "x", pubsub.Fanout)
-	require.ErrorIs(t, x.Bind(ctx, pubsub.Binding{Exchange: "x", To: queue("jobs")}), log.ErrNoTopic)
+	require.ErrorIs(t, x.Bind(ctx, pubsub.Binding{Exchange: "x", To: toQueue("jobs")}), log.ErrNoTopic)
 	require.Empty(t, route(t, x, "", "jobs"))
 	require.Empty(t, l.Topics())
 	bind(t, x, "x", "", topic("a")) // like every use of a topic's name on such a log

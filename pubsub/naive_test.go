@@ -81,7 +81,7 @@ func TestNaive_S07_PublishIsAcknowledgedWhenItIsDurable(t *testing.T) {
 		l, x := open(t, fs)
 		queues(t, l, "jobs")
 		declare(t, x, "orders", pubsub.Fanout)
-		bind(t, x, "orders", "", queue("jobs"))
+		bind(t, x, "orders", "", toQueue("jobs"))
 		for i := range n {
 			p := pubsub.Publication{Exchange: "orders", Record: log.Record{Value: fmt.Append(nil, i)}}
 			if naive {
