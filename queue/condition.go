@@ -11,7 +11,7 @@ import (
 const (
 	conditionNote    = 1 // holds always
 	conditionDeclare = 2 // holds while there is no queue of the name
-	conditionLease   = 3 // opTake: holds while there is no such lease; opSettle, when strict: while all are leased
+	conditionLease   = 3 // opTake: holds always; opSettle, when strict: while all are leased
 	conditionRoom    = 4 // Want: i64 messages | i64 bytes | i64 most ever sent | i64 most bytes ever sent
 	conditionDedup   = 5 // holds unless the DedupID counts
 	conditionEnd     = 6 // a queue's name goes; holds always
@@ -76,9 +76,14 @@ func (v view) Verdict(c *log.Condition, value []byte) (*log.Duplicate, error) {
 		}
 		_, entries, _ := splitLease(value)
 		for i := range s.outcomes {
-			if findEntry(entries, s.outcomes[i].offset) < 0 {
-				return nil, &LeaseError{Queue: v.tell.name(be.Uint64(c.Key)), ID: s.outcomes[i].offset}
+			o := &s.outcomes[i]
+			at := findEntry(entries, o.offset)
+			if at >= 0 {
+				if e := decodeEntry(entries[at:]); o.holds(&e) {
+					continue
+				}
 			}
+			return nil, &LeaseError{Queue: v.tell.name(be.Uint64(c.Key)), ID: o.offset}
 		}
 	}
 	return nil, nil

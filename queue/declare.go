@@ -153,28 +153,20 @@ func (dir *directory) dispatcher(ctx context.Context, name string) (*dispatcher,
 		return nil, err
 	}
 	d = newDispatcher(dir, name, q.id, o, topic)
-	readOnly := dir.l.Options().ReadOnly
-	if !o.Discard && !readOnly {
-		dead, err := dir.dispatcher(ctx, o.DeadLetter)
-		if err != nil && !errors.Is(err, ErrNoQueue) {
-			return nil, err
-		}
-		d.dead.Store(dead)
-	}
 	dir.mu.Lock()
 	defer dir.mu.Unlock()
 	if dir.closed {
 		return nil, log.ErrClosed
 	}
 	dir.byName[name], dir.byID[q.id] = d, d
-	if !readOnly {
+	if !dir.l.Options().ReadOnly {
 		dir.wg.Go(d.pump)
 	}
 	return d, nil
 }
 
-// reviveDead declares the dead letters of d anew: somebody has deleted them, and no message is lost for
-// that.
+// reviveDead finds the dead letters of d, when the first one comes, and declares them anew when somebody
+// has deleted them: no message is lost for that.
 func (d *dispatcher) reviveDead(ctx context.Context) error {
 	d.dir.declaring.Lock()
 	defer d.dir.declaring.Unlock()

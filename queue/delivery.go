@@ -130,14 +130,20 @@ func (d *dispatcher) conclude(ctx context.Context, synced bool, conditions ...lo
 }
 
 func (d *dispatcher) commit(ctx context.Context, synced bool, conditions []log.Condition) error {
+	c := d.newCommit(synced)
+	c.Require(conditions...)
+	_, err := c.Commit(ctx)
+	return err
+}
+
+// newCommit returns one that is Written, unless it is to be synced.
+func (d *dispatcher) newCommit(synced bool) *log.Commit {
 	c := d.dir.l.NewCommit()
 	c.Durability(log.Written)
 	if synced {
 		c.Durability(log.Synced)
 	}
-	c.Require(conditions...)
-	_, err := c.Commit(ctx)
-	return err
+	return c
 }
 
 // Nack says that an attempt has failed, and why. The message can be received again when the backoff of the
@@ -178,24 +184,25 @@ func (m *Delivery) Release(ctx context.Context) error {
 // Reject moves the message to the dead letters, with its history; a queue that discards drops it.
 func (m *Delivery) Reject(ctx context.Context, cause error) error {
 	return m.d.withDead(ctx, func() error {
-		return m.d.reject(ctx, m.lease, &m.Record, m.Attempt, causeOf(cause))
+		o := outcome{what: dead, offset: m.Offset, cause: causeOf(cause)}
+		return m.d.reject(ctx, m.synced, m.lease, &m.Record, m.Attempt, o)
 	})
 }
 
 // reject moves a leased message to the dead letters, in one commit.
-func (d *dispatcher) reject(ctx context.Context, lease uint64, r *log.Record, attempt int, cause string) error {
-	c := d.dir.l.NewCommit()
+func (d *dispatcher) reject(ctx context.Context, synced bool, lease uint64, r *log.Record, attempt int, o outcome) error {
+	c := d.newCommit(synced)
 	if !d.o.Discard {
 		b, _, err := d.dir.view.Get(ctx, keyOf(prefixHistory, d.id, uint64(r.Offset)))
 		if err != nil {
 			return err
 		}
-		history := append(decodeHistory(b), Attempt{d.dir.l.Now(), cause})
-		if err := d.bury(c, r, attempt, cause, history); err != nil {
+		history := append(decodeHistory(b), Attempt{d.dir.l.Now(), o.cause})
+		if err := d.bury(c, r, attempt, o.cause, history); err != nil {
 			return err
 		}
 	}
-	c.Require(d.settlement(lease, true, outcome{what: dead, offset: r.Offset}))
+	c.Require(d.settlement(lease, true, o))
 	_, err := c.Commit(ctx)
 	d.unsettled.Store(true)
 	if errors.Is(err, log.ErrNoTopic) && !d.o.Discard {

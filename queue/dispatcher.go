@@ -3,6 +3,7 @@ package queue
 import (
 	"container/heap"
 	"context"
+	"errors"
 	"iter"
 	"slices"
 	"sync"
@@ -26,7 +27,7 @@ type dispatcher struct {
 
 	// removed and removedBytes are how much has left a bounded queue at least; they only grow.
 	removed, removedBytes atomic.Int64
-	// dead is the dispatcher of the dead letters, nil without.
+	// dead is the dispatcher of the dead letters, nil until the first one.
 	dead atomic.Pointer[dispatcher]
 	// unsettled says that this process has made changes that the view may not have told yet.
 	unsettled atomic.Bool
@@ -48,6 +49,7 @@ type dispatcher struct {
 	delayed   *buffer
 	due       [MaxPriority + 1][]item // of delayed, by offset: their time has come
 	gone      map[int64]item          // removed from the middle of the backlog
+	passed    []int64                 // of these, what lies before the head now, and the view need not keep
 	keys      map[string]*keyLock     // of an ordered queue, those that are locked
 	runnable  []string                // keys that are free, with messages that wait; the longest first
 	leases    map[uint64]*lease
@@ -97,6 +99,7 @@ type leased struct {
 type keyLock struct {
 	holder  int64 // the offset of the message that goes first, -1 when that is to be chosen
 	waiting *buffer
+	listed  bool // is in runnable
 }
 
 const (
@@ -213,11 +216,29 @@ func (d *dispatcher) unlock(key string, offset int64, locks bool) {
 		return
 	}
 	k.holder = -1
-	if k.waiting.empty() {
+	if k.waiting.empty() && !k.listed {
 		delete(d.keys, key)
 		return
 	}
-	d.runnable = append(d.runnable, key)
+	d.makeRunnable(key, k)
+}
+
+// makeRunnable notes that a message of the key can be chosen.
+func (d *dispatcher) makeRunnable(key string, k *keyLock) {
+	if !k.listed {
+		k.listed = true
+		d.runnable = append(d.runnable, key)
+	}
+}
+
+// unlockHolder is unlock when the key of the message is not known.
+func (d *dispatcher) unlockHolder(offset int64) {
+	for key, k := range d.keys {
+		if k.holder == offset {
+			d.unlock(key, offset, true)
+			return
+		}
+	}
 }
 
 // enlease notes that a message is leased.
@@ -280,18 +301,19 @@ func (d *dispatcher) load(ctx context.Context) error {
 		d.due[level] = nil
 	}
 	d.delayed = newBuffer(d.id, item{in: inDelayed}, maxBuffer)
-	d.gone, d.keys, d.runnable = map[int64]item{}, map[string]*keyLock{}, nil
+	d.gone, d.passed, d.keys, d.runnable = map[int64]item{}, nil, map[string]*keyLock{}, nil
 	d.leases, d.byOffset, d.deadlines = map[uint64]*lease{}, map[int64]*leased{}, nil
 	if err := d.loadGone(); err != nil {
+		return err
+	}
+	// In this order: a message that is given back in between is found in one of both, and its key locked.
+	if err := d.loadLeases(); err != nil {
 		return err
 	}
 	if d.o.Ordered {
 		if err := d.loadKeys(); err != nil {
 			return err
 		}
-	}
-	if err := d.loadLeases(); err != nil {
-		return err
 	}
 	d.loaded = true
 	d.noteRemoved(&s)
@@ -317,6 +339,10 @@ func (d *dispatcher) loadGone() error {
 		}
 		if len(kv.Key) == len(prefix)+8 {
 			offset := int64(be.Uint64(kv.Key[len(prefix):]))
+			if offset < d.head {
+				d.passed = append(d.passed, offset)
+				continue
+			}
 			d.gone[offset] = item{offset: offset}
 		}
 	}
@@ -366,6 +392,9 @@ func (d *dispatcher) keyOf(offset int64) (key string, locks bool, err error) {
 		return "", false, nil
 	}
 	r, err := d.read(offset)
+	if errors.Is(err, log.ErrLost) {
+		return "", false, nil // it is dropped when its turn comes
+	}
 	if err != nil {
 		return "", false, err
 	}
@@ -391,8 +420,9 @@ func (d *dispatcher) loadKeys() error {
 		if !found {
 			break
 		}
-		d.lock(key, -1).waiting.complete = false
-		d.runnable = append(d.runnable, key)
+		k := d.lock(key, -1)
+		k.waiting.complete = false
+		d.makeRunnable(key, k)
 		from = after(waitingPrefix(d.id, key))
 	}
 	for _, p := range []byte{prefixReady, prefixDelayed} {

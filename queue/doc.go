@@ -55,7 +55,7 @@
 // Items are a count and, for each, where it is (1 byte: 0 backlog, 1 ready, 2 delayed, 3 waiting), its
 // priority (1 byte), offset, attempts, bytes, and, when delayed, due, when waiting, the text of its key.
 // An outcome is a byte (0 done, 1 dead, 2 returned, 3 released, 4 delayed, 5 extended, 6 unchanged), the
-// offset, until of delayed and extended, and the text of the cause of delayed and returned.
+// offset, until of dead, returned, delayed and extended, and the text of the cause of delayed and returned.
 //
 // # Keys of the view
 //

@@ -285,6 +285,9 @@ func (d *dispatcher) oldest(ctx context.Context, s *state) (time.Duration, error
 		return 0, failed
 	}
 	r, err := d.read(first)
+	if errors.Is(err, log.ErrLost) {
+		return 0, nil
+	}
 	if err != nil {
 		return 0, err
 	}

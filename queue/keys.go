@@ -131,5 +131,5 @@ func parseItem(key, value []byte) (it item, ok bool) {
 	it.attempts = uint32(d.uvarint())
 	it.level = d.byte()
 	it.size = int64(d.uvarint())
-	return it, ok && !d.bad
+	return it, ok && !d.bad && it.level <= MaxPriority
 }

@@ -77,10 +77,10 @@ func settled(blob []byte, outcomes []outcome, did func(e leaseEntry, o *outcome)
 		}
 		at += head
 		e := decodeEntry(left[at:])
-		switch o.what {
-		case unchanged:
+		switch {
+		case o.what == unchanged || !o.holds(&e):
 			continue
-		case extended:
+		case o.what == extended:
 			be.PutUint64(left[at+8:], uint64(o.until))
 		default:
 			left = append(left[:at], left[at+entryBytes:]...)

@@ -140,8 +140,15 @@ const (
 type outcome struct {
 	what   ending
 	offset int64
-	until  int64  // µs; of delayed and extended
-	cause  string // of an attempt that failed
+	// until, in µs, is of delayed and extended. Of dead and returned it is, when it is not 0, by when the
+	// lease must have ended: one that was extended meanwhile is not touched.
+	until int64
+	cause string // of an attempt that failed
+}
+
+// holds reports whether the lease of e has ended by when o says that it must have.
+func (o *outcome) holds(e *leaseEntry) bool {
+	return o.until == 0 || o.what != dead && o.what != returned || e.deadline <= o.until
 }
 
 // settle is what becomes of messages of one lease.
@@ -162,7 +169,7 @@ func (s *settle) encode() []byte {
 		o := &s.outcomes[i]
 		b = binary.AppendUvarint(append(b, byte(o.what)), uint64(o.offset))
 		switch o.what {
-		case delayed, extended:
+		case delayed, extended, dead, returned:
 			b = binary.AppendUvarint(b, uint64(o.until))
 		}
 		switch o.what {
@@ -184,14 +191,12 @@ func decodeSettle(b []byte) (s settle, ok bool) {
 	for range n {
 		o := outcome{what: ending(d.byte()), offset: int64(d.uvarint())}
 		switch o.what {
-		case done, dead, released, unchanged:
-		case delayed, extended, returned:
-			if o.what != returned {
-				o.until = int64(d.uvarint())
-			}
-			if o.what != extended {
-				o.cause = d.text()
-			}
+		case done, released, unchanged:
+		case extended, dead:
+			o.until = int64(d.uvarint())
+		case delayed, returned:
+			o.until = int64(d.uvarint())
+			o.cause = d.text()
 		default:
 			d.fail()
 		}

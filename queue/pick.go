@@ -13,7 +13,6 @@ type picked struct {
 	out     []message
 	blocked []message
 	expired []message
-	gone    []int64
 	more    bool // there may be more to hand out
 }
 
@@ -41,12 +40,15 @@ func (d *dispatcher) pick(most int) (p picked, err error) {
 			return p, err
 		}
 		if !ok {
+			// More are due than there was room for.
+			p.more = len(d.delayed.items) > 0 && d.delayed.items[0].due <= now
 			return p, nil
 		}
 		switch {
 		case m.absent:
 			if _, removed := d.gone[m.offset]; removed {
-				p.gone = append(p.gone, m.offset)
+				delete(d.gone, m.offset)
+				d.passed = append(d.passed, m.offset)
 			}
 		case m.traits.expires > 0 && m.traits.expires <= now:
 			p.expired = append(p.expired, m)
@@ -81,14 +83,20 @@ func (d *dispatcher) mayGo(m *message) bool {
 
 // unlockPicked lets the next message of its key go, when m was to go first and will not.
 func (d *dispatcher) unlockPicked(m *message) {
-	if !d.o.Ordered || m.record.Key == nil {
+	if !d.o.Ordered {
 		return
 	}
-	key := string(m.record.Key)
-	if k := d.keys[key]; k != nil && m.in == inWaiting && k.holder < 0 {
-		k.holder = m.offset // it was chosen
+	switch {
+	case m.in == inWaiting:
+		if k := d.keys[m.key]; k != nil && k.holder < 0 {
+			k.holder = m.offset // it was chosen
+			d.unlock(m.key, m.offset, true)
+		}
+	case m.lost:
+		d.unlockHolder(m.offset)
+	case m.record.Key != nil:
+		d.unlock(string(m.record.Key), m.offset, true)
 	}
-	d.unlock(key, m.offset, true)
 }
 
 // ripen moves those of the delayed to the others whose time has come.
@@ -125,7 +133,28 @@ func (d *dispatcher) fill(b *buffer) error {
 		return nil
 	}
 	d.awaitUnderway()
-	return b.fill(d.scan, d.taken)
+	if err := b.fill(d.scan, d.taken); err != nil {
+		return err
+	}
+	// What the view told of what it has shown is taken in at once: later, when the message was handed out,
+	// it would look like news.
+	return d.drainShown()
+}
+
+// errReload is returned inside of the package when the memory has to be looked up anew.
+var errReload = errors.New("queue: the view has told too much")
+
+// drainShown is drain where the memory cannot be looked up anew, since some of it was taken out.
+func (d *dispatcher) drainShown() error {
+	events, overflow := d.in.take(d.events)
+	d.events = events
+	if overflow {
+		return errReload
+	}
+	for i := range events {
+		d.take(&events[i])
+	}
+	return nil
 }
 
 // awaitUnderway waits for commits that were sequenced and that the view may not show: it shows what is
@@ -243,7 +272,11 @@ func (d *dispatcher) popWaiting(m *message) (bool, error) {
 	key := d.runnable[0]
 	d.runnable = d.runnable[1:]
 	k := d.keys[key]
-	if k == nil || k.holder >= 0 {
+	if k == nil {
+		return false, nil
+	}
+	k.listed = false
+	if k.holder >= 0 {
 		return false, nil
 	}
 	if err := d.fill(k.waiting); err != nil {
@@ -320,6 +353,12 @@ func (d *dispatcher) handOut(ctx context.Context, most int, owner string, until 
 	}
 	for settled := false; ; {
 		p, err := d.pick(most)
+		if errors.Is(err, errReload) {
+			if err := d.load(ctx); err != nil {
+				return nil, false, err
+			}
+			continue
+		}
 		if err != nil {
 			d.loaded = false
 			return nil, false, err
@@ -329,14 +368,18 @@ func (d *dispatcher) handOut(ctx context.Context, most int, owner string, until 
 				return nil, false, nil
 			}
 			settled = true
+			d.awaitUnderway() // what has expired is gone when there was nothing
 			if err := d.settleView(ctx); err != nil {
 				return nil, false, err
 			}
 			continue
 		}
-		t := take{head: d.headNow(), owner: owner, until: until(d.now()), gone: p.gone}
+		t := take{head: d.headNow(), owner: owner, until: until(d.now()), gone: d.passed[:min(len(d.passed), maxAside)]}
 		t.leased, t.blocked, t.expired = items(p.out), items(p.blocked), items(p.expired)
 		id := d.dir.lease.Add(1)
+		for d.leases[id] != nil { // of an opening that has drawn alike
+			id = d.dir.lease.Add(1)
+		}
 		a, err := d.commitTake(ctx, id, &t, p.expired, synced)
 		if err != nil {
 			d.loaded = false
@@ -365,17 +408,13 @@ func items(ms []message) []item {
 
 // commitTake has t sequenced, and what has expired moved.
 func (d *dispatcher) commitTake(ctx context.Context, id uint64, t *take, expired []message, synced bool) (*log.Ack, error) {
-	c := d.dir.l.NewCommit()
-	c.Durability(log.Written)
-	if synced {
-		c.Durability(log.Synced)
-	}
+	c := d.newCommit(synced)
 	if !d.o.Discard {
 		for i := range expired {
 			if expired[i].lost {
 				continue
 			}
-			if err := d.bury(c, &expired[i].record, int(expired[i].attempts), "expired", nil); err != nil {
+			if err := d.buryExpired(ctx, c, &expired[i]); err != nil {
 				return nil, err
 			}
 		}
@@ -384,20 +423,33 @@ func (d *dispatcher) commitTake(ctx context.Context, id uint64, t *take, expired
 	a := c.CommitAsync(context.WithoutCancel(ctx))
 	if !a.Sequenced() {
 		_, err := a.Wait(context.Background())
-		if err == nil {
+		switch {
+		case err == nil:
 			err = ErrCorrupt // a take is never a duplicate
+		case errors.Is(err, log.ErrNoTopic):
+			err = errNoDead // no other topic is in the commit
 		}
 		return nil, err
 	}
 	return a, nil
 }
 
+func (d *dispatcher) buryExpired(ctx context.Context, c *log.Commit, m *message) error {
+	var history []Attempt
+	if m.attempts > 0 {
+		b, _, err := d.dir.view.Get(ctx, keyOf(prefixHistory, d.id, uint64(m.offset)))
+		if err != nil {
+			return err
+		}
+		history = decodeHistory(b)
+	}
+	return d.bury(c, &m.record, int(m.attempts), "expired", history)
+}
+
 // took notes what was taken by the lease id.
 func (d *dispatcher) took(id uint64, t *take, p *picked, a *log.Ack) []*Delivery {
 	d.head = t.head
-	for _, offset := range t.gone {
-		delete(d.gone, offset)
-	}
+	d.passed = d.passed[len(t.gone):]
 	kept := d.underway[:0]
 	for _, u := range d.underway {
 		select {
@@ -409,8 +461,12 @@ func (d *dispatcher) took(id uint64, t *take, p *picked, a *log.Ack) []*Delivery
 	d.underway = append(kept, a)
 	for i := range t.blocked {
 		it := t.blocked[i]
-		it.in = inWaiting
-		d.lock(it.key, -1).waiting.add(it)
+		it.in, it.due = inWaiting, 0
+		k := d.lock(it.key, -1)
+		k.waiting.add(it)
+		if k.holder < 0 { // what it waited for has expired meanwhile
+			d.makeRunnable(it.key, k)
+		}
 	}
 	if len(t.leased) == 0 {
 		return nil

@@ -64,13 +64,10 @@ func (d *dispatcher) turn(ctx context.Context) (next int64, err error) {
 	if ripe {
 		d.in.wake()
 	}
-	for _, e := range ended {
-		err := d.withDead(ctx, func() error { return d.expire(ctx, e) })
-		if err != nil && !errors.Is(err, ErrLease) {
-			return 0, err
-		}
+	if len(ended) == 0 {
+		return next, nil
 	}
-	return next, nil
+	return next, d.withDead(ctx, func() error { return d.giveUp(ctx, ended, "the lease has ended", d.now()) })
 }
 
 // lookAtTime returns the leases that have ended, when the next thing happens, and whether there are delayed
@@ -90,6 +87,7 @@ func (d *dispatcher) lookAtTime(ctx context.Context) (ended []leased, next int64
 		d.schedule(l)
 	}
 	if err := d.fill(d.delayed); err != nil {
+		d.loaded = false
 		return nil, 0, false, err
 	}
 	if len(d.deadlines) > 0 {
@@ -111,19 +109,35 @@ func (d *dispatcher) lookAtTime(ctx context.Context) (ended []leased, next int64
 // retryExpiry is how long after a failure the end of a lease is tried again.
 const retryExpiry = time.Second
 
-// expire gives a message back whose lease has ended, or up. A message that was concluded meanwhile is a
-// *LeaseError, or nothing.
-func (d *dispatcher) expire(ctx context.Context, l leased) error {
-	r, err := d.read(l.offset)
-	if err != nil && !errors.Is(err, log.ErrLost) {
-		return err
+// giveUp ends attempts that have failed: a message can be received again, or goes to the dead letters when
+// it was the last attempt. What was concluded meanwhile is passed over, and what was extended beyond by, in
+// µs, when that is not 0.
+func (d *dispatcher) giveUp(ctx context.Context, list []leased, cause string, by int64) error {
+	byLease := map[uint64][]outcome{}
+	for i := range list {
+		l := &list[i]
+		o := outcome{what: returned, offset: l.offset, until: by, cause: cause}
+		r, err := d.read(l.offset)
+		if err != nil && !errors.Is(err, log.ErrLost) {
+			return err
+		}
+		if most := d.maxAttempts(&r, readTraits(r.Headers)); err != nil || most <= 0 || l.attempt < most {
+			byLease[l.lease.id] = append(byLease[l.lease.id], o)
+			continue
+		}
+		o.what = dead
+		if err := d.reject(ctx, false, l.lease.id, &r, l.attempt, o); err != nil && !errors.Is(err, ErrLease) {
+			return err
+		}
 	}
-	const cause = "the lease has ended"
-	most := d.maxAttempts(&r, readTraits(r.Headers))
-	if err == nil && most > 0 && l.attempt >= most {
-		return d.reject(ctx, l.lease.id, &r, l.attempt, cause)
+	if len(byLease) == 0 {
+		return nil
 	}
-	return d.conclude(ctx, false, d.settlement(l.lease.id, false, outcome{what: returned, offset: l.offset, cause: cause}))
+	var conditions []log.Condition
+	for lease, outcomes := range byLease {
+		conditions = append(conditions, d.settlement(lease, false, outcomes...))
+	}
+	return d.conclude(ctx, false, conditions...)
 }
 
 // forgetDedup drops DedupIDs whose windows are over.

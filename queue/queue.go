@@ -4,8 +4,11 @@ import (
 	"context"
 	"errors"
 	"math"
+	"slices"
+	"strconv"
 
 	"github.com/stratalog/strata/log"
+	"github.com/stratalog/strata/record"
 )
 
 // Queue is a handle on a queue. It is cheap, and safe for concurrent use.
@@ -60,6 +63,9 @@ func (d *dispatcher) send(ctx context.Context, messages []Message) ([]int64, err
 	c := d.dir.l.NewCommit()
 	for {
 		freed := d.in.freedChannelIf(d.o.bounded())
+		if d.isEnded() { // behind the channel, which the end closes
+			return nil, &NoQueueError{d.name}
+		}
 		removed, removedBytes := d.removed.Load(), d.removedBytes.Load()
 		if err := d.stage(c, messages); err != nil {
 			return nil, err
@@ -175,10 +181,24 @@ func (d *dispatcher) most(bound int64, removed interface{ Load() int64 }) int64 
 	return removed.Load() + bound
 }
 
-// stageAnyway adds records to c for which there is always room.
+// inOrder changes the headers of a message of another queue to those that messages of an ordered queue have:
+// all of a key become due in the order in which they come.
+func (d *dispatcher) inOrder(headers []record.Header) []record.Header {
+	headers = slices.DeleteFunc(headers, func(h record.Header) bool { return h.Key == HeaderPriority })
+	if d.o.Delay > 0 {
+		due := strconv.AppendInt(nil, micro(d.dir.l.Now().Add(d.o.Delay)), 10)
+		headers = append(headers, record.Header{Key: HeaderDue, Value: due})
+	}
+	return headers
+}
+
+// stageAnyway adds records to c for which there is always room. Their headers are changed.
 func (d *dispatcher) stageAnyway(c *log.Commit, records ...log.Record) {
 	bytes := int64(0)
 	for i := range records {
+		if d.o.Ordered {
+			records[i].Headers = d.inOrder(records[i].Headers)
+		}
 		bytes += size(&records[i])
 	}
 	c.AppendAs(kind, d.p, records...)

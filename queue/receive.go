@@ -1,9 +1,11 @@
 package queue
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/stratalog/strata/log"
@@ -187,29 +189,25 @@ func (m *Delivery) holds() log.Condition {
 	return m.d.settlement(m.lease, true, outcome{what: unchanged, offset: m.Offset})
 }
 
-// ReleaseOwner ends all leases of an owner, and returns how many messages can be received again. Their
-// attempts count.
+// ReleaseOwner ends all leases of an owner, and returns how many messages those are. The attempts count:
+// the messages can be received again, or go to the dead letters behind the last one.
 func (q *Queue) ReleaseOwner(ctx context.Context, owner string) (int, error) {
 	d := q.d
-	byLease := map[uint64][]outcome{}
-	n := 0
+	var list []leased
 	d.mu.Lock()
 	err := d.settle(ctx)
 	if err == nil {
 		for _, l := range d.byOffset {
 			if l.lease.owner == owner {
-				byLease[l.lease.id] = append(byLease[l.lease.id], outcome{what: returned, offset: l.offset, cause: "released with its owner"})
-				n++
+				list = append(list, *l)
 			}
 		}
 	}
 	d.mu.Unlock()
-	if err != nil || n == 0 {
+	if err != nil || len(list) == 0 {
 		return 0, err
 	}
-	var conditions []log.Condition
-	for lease, outcomes := range byLease {
-		conditions = append(conditions, d.settlement(lease, false, outcomes...))
-	}
-	return n, d.conclude(ctx, false, conditions...)
+	// In the order in which they were handed out.
+	slices.SortFunc(list, func(a, b leased) int { return cmp.Compare(a.serial, b.serial) })
+	return len(list), d.withDead(ctx, func() error { return d.giveUp(ctx, list, "released with its owner", 0) })
 }

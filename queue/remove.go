@@ -30,8 +30,15 @@ func (d *dispatcher) sequenceRemove(ctx context.Context, id int64, more func(*lo
 	if err := d.settle(ctx); err != nil {
 		return nil, err
 	}
+	if err := d.settleView(ctx); err != nil {
+		return nil, err
+	}
 	it, err := d.locate(ctx, id)
 	if err != nil {
+		return nil, err
+	}
+	// What the view told of what was looked at must not come as news when it is gone.
+	if err := d.drain(ctx); err != nil {
 		return nil, err
 	}
 	head := int64(0)
@@ -89,6 +96,13 @@ func (d *dispatcher) locate(ctx context.Context, id int64) (it item, err error) 
 			return it, nil
 		}
 	}
+	_, failed, err := d.dir.view.Get(ctx, keyOf(prefixHistory, d.id, uint64(id)))
+	if err != nil {
+		return it, err
+	}
+	if !failed {
+		return it, &NoMessageError{d.name, id}
+	}
 	return d.locateRetried(id)
 }
 
@@ -143,15 +157,9 @@ func (d *dispatcher) forgetItem(it *item, head int64) {
 		}
 		return
 	}
-	if !d.o.Ordered {
-		return
-	}
-	for key, k := range d.keys {
-		if k.holder == it.offset {
-			d.unlock(key, it.offset, true)
-			d.in.wake()
-			break
-		}
+	if d.o.Ordered {
+		d.unlockHolder(it.offset)
+		d.in.wake()
 	}
 }
 

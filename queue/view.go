@@ -150,10 +150,14 @@ func (v view) operate(tx *log.ViewTx, c *log.AppliedCommit, key, value []byte) e
 		}
 		return nil
 	}
-	s, err := getState(tx, id)
+	b, err := tx.Get(keyOf(prefixState, id))
 	if err != nil {
 		return err
 	}
+	if b == nil {
+		return nil // the queue has ended, or never had a message
+	}
+	s := decodeState(b)
 	switch {
 	case value[0] == opTake && len(key) == 16:
 		t, ok := decodeTake(value)
@@ -265,6 +269,11 @@ func applyTake(tx *log.ViewTx, id, lease uint64, s *state, t *take) {
 	}
 	for _, offset := range t.gone {
 		tx.Delete(keyOf(prefixGone, id, uint64(offset)))
+	}
+	if s.head >= s.end { // what is left of the backlog was lost to damage
+		s.bytes -= s.backlogBytes
+		s.dropped += s.backlog
+		s.backlog, s.backlogBytes = 0, 0
 	}
 }
 
