@@ -258,22 +258,24 @@ func (h *ViewHandle) Get(ctx context.Context, key []byte) ([]byte, bool, error) 
 	return slices.Clone(c.value), true, nil
 }
 
-// GetMany returns the values of keys, nil for those that there are not, and waits once for all of them: until
-// everything that was acknowledged before the call is applied. What is acknowledged later may be in some
-// of them. The bytes are the caller's.
-func (h *ViewHandle) GetMany(ctx context.Context, keys [][]byte) ([][]byte, error) {
+// GetMany calls each with the index and the value of each of keys, in their order, and nil for those that there
+// are not, until it returns an error, which is returned. It waits once for all of them: until everything that
+// was acknowledged before the call is applied. What is acknowledged later may be in some of them. The bytes are
+// valid inside each only, and must not be changed.
+func (h *ViewHandle) GetMany(ctx context.Context, keys [][]byte, each func(i int, value []byte) error) error {
 	if err := h.v.settle(ctx); err != nil {
-		return nil, err
+		return err
 	}
-	values := make([][]byte, len(keys))
 	for i, key := range keys {
 		c, err := h.v.get(string(key))
 		if err != nil {
-			return nil, err
+			return err
 		}
-		values[i] = slices.Clone(c.value)
+		if err := each(i, c.value); err != nil {
+			return err
+		}
 	}
-	return values, nil
+	return nil
 }
 
 // KeyValue is one key of a view and its value.

@@ -1,6 +1,7 @@
 package log_test
 
 import (
+	"errors"
 	"fmt"
 	"testing"
 
@@ -21,15 +22,24 @@ func TestViewGetMany(t *testing.T) {
 		_, err := a.Append(ctx, log.Record{Key: []byte("k"), Value: []byte("v")}, log.Record{Key: []byte("j"), Value: []byte("w")})
 		require.NoError(t, err)
 	}
-	values, err := h.GetMany(ctx, [][]byte{[]byte("k"), []byte("none"), []byte("j")})
-	require.NoError(t, err)
+	var values []string
+	keys := [][]byte{[]byte("k"), []byte("none"), []byte("j")}
+	require.NoError(t, h.GetMany(ctx, keys, func(i int, value []byte) error {
+		require.Len(t, values, i)
+		require.Equal(t, i == 1, value == nil)
+		values = append(values, string(value))
+		return nil
+	}))
 	require.Len(t, values, 3)
-	require.Contains(t, string(values[0]), "100 v ")
-	require.Nil(t, values[1])
-	require.Contains(t, string(values[2]), "100 w ")
+	require.Contains(t, values[0], "100 v ")
+	require.Contains(t, values[2], "100 w ")
+	enough := errors.New("enough")
+	require.ErrorIs(t, h.GetMany(ctx, keys, func(i int, _ []byte) error {
+		require.Zero(t, i)
+		return enough
+	}), enough)
 	require.NoError(t, l.Close())
-	_, err = h.GetMany(ctx, nil)
-	require.ErrorIs(t, err, log.ErrClosed)
+	require.ErrorIs(t, h.GetMany(ctx, nil, nil), log.ErrClosed)
 }
 
 // TestViewStateIsCached fills Pebble's memory tables, and reads more than a cache that these had taken for
