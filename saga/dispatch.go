@@ -21,8 +21,8 @@ type running struct {
 	wg     sync.WaitGroup
 }
 
-// job is an instance that is to be carried out: found in the view, already claimed and looked at, or told
-// of, with nothing but its key.
+// job is an instance that is to be carried out: found in the view, already claimed, and read unless it is
+// large; or told of, with nothing but its key.
 type job struct {
 	key string
 	cl  *claim
@@ -32,6 +32,9 @@ type job struct {
 const (
 	// maxPiece is how many instances are claimed and looked at together.
 	maxPiece = 512
+	// maxAhead is the largest instance, in bytes of its JSON, that is read ahead; a larger one is read by its
+	// worker.
+	maxAhead = 32 << 10
 	// maxTold bounds how many keys are remembered of instances that were told something; the view knows
 	// the others.
 	maxTold = 1024
@@ -127,28 +130,27 @@ func (x *running) piece(from, to []byte) (next []byte, err error) {
 		}
 	}
 	// Read behind the claims: what those who had the instances before have committed is in it.
-	values, err := e.h.GetMany(x.ctx, keys)
-	if err != nil {
-		return nil, err
-	}
-	for _, value := range values {
+	err = e.h.GetMany(x.ctx, keys, func(_ int, value []byte) (err error) {
 		j := jobs[0]
-		if j.in, err = decodeInstance(value); err != nil {
-			return nil, err
-		}
-		if !j.in.ready() || x.r.definition(j.in) == nil {
-			e.release(j.key, j.cl)
-			jobs = jobs[1:]
-			continue
+		if len(value) <= maxAhead {
+			if j.in, err = decodeInstance(value); err != nil {
+				return err
+			}
+			if !j.in.ready() || x.r.definition(j.in) == nil {
+				e.release(j.key, j.cl)
+				jobs = jobs[1:]
+				return nil
+			}
 		}
 		select {
 		case <-x.ctx.Done():
-			return nil, nil
+			return x.ctx.Err()
 		case x.found <- j:
 			jobs = jobs[1:]
+			return nil
 		}
-	}
-	return next, nil
+	})
+	return next, err
 }
 
 // end waits for what is under way.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -757,7 +758,8 @@ func TestResumeInPieces(t *testing.T) {
 	latest := saga.Define[order]("order").Version(2).Step("a", nothing, nil)
 	for i := range 40 {
 		r := newRunner(t, l, [...]saga.Def{old, latest}[i%2])
-		require.NoError(t, r.Start(ctx, fmt.Sprintf("%02d", i), order{}))
+		item := strings.Repeat("x", i%4*20_000) // some are too large to be read ahead
+		require.NoError(t, r.Start(ctx, fmt.Sprintf("%02d", i), order{Item: item}))
 	}
 	require.NoError(t, l.Close())
 	r := newRunner(t, open(t, fs, nil), latest)
