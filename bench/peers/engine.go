@@ -78,7 +78,7 @@ func engines() []engine {
 		strata("strata-default", "synced in the background every 100 ms, as by default"),
 		tidwall, raftWAL, etcd, bolt, pebbleEngine, promWlog, natsEngine,
 		bare, bareSync, bareOverwrite,
-	}, slices.Concat(eventEngines(), sagaEngines(), liveEngines())...)
+	}, slices.Concat(eventEngines(), sagaEngines(), liveEngines(), queueEngines())...)
 }
 
 func (e engine) in(workload string) bool {

@@ -79,7 +79,7 @@ func workloads() []workload {
 	)
 	list = append(list, eventWorkloads()...)
 	list = append(list, sagaWorkloads()...)
-	list = append(list, liveWorkloads()...)
+	list = append(append(list, liveWorkloads()...), queueWorkloads()...)
 	for i := range list {
 		if list[i].value == "" {
 			list[i].value, list[i].unit = "rate", "records/s"
