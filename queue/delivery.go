@@ -62,24 +62,33 @@ func (d *dispatcher) maxAttempts(r *log.Record, t traits) int {
 }
 
 // Receipt returns the token by which the message can be claimed from elsewhere: see Queue.Redeem.
-func (m *Delivery) Receipt() string {
-	b := be.AppendUint64(make([]byte, 0, receiptBytes), m.d.id)
-	b = be.AppendUint64(b, m.lease)
-	b = be.AppendUint64(b, uint64(m.Offset))
+func (m *Delivery) Receipt() string { return encodeReceipt(m.d.id, m.lease, m.Offset) }
+
+const receiptBytes = 24
+
+func encodeReceipt(id, lease uint64, offset int64) string {
+	b := be.AppendUint64(make([]byte, 0, receiptBytes), id)
+	b = be.AppendUint64(b, lease)
+	b = be.AppendUint64(b, uint64(offset))
 	return base64.RawURLEncoding.EncodeToString(b)
 }
 
-const receiptBytes = 24
+func decodeReceipt(receipt string) (id, lease uint64, offset int64, ok bool) {
+	b, err := base64.RawURLEncoding.DecodeString(receipt)
+	if err != nil || len(b) != receiptBytes {
+		return 0, 0, 0, false
+	}
+	return be.Uint64(b), be.Uint64(b[8:]), int64(be.Uint64(b[16:])), true
+}
 
 // Redeem returns the delivery that a receipt stands for, also in another process and after a restart,
 // while its lease lasts. A stale receipt is a *LeaseError, one that is none ErrReceipt.
 func (q *Queue) Redeem(ctx context.Context, receipt string) (*Delivery, error) {
 	d := q.d
-	b, err := base64.RawURLEncoding.DecodeString(receipt)
-	if err != nil || len(b) != receiptBytes || be.Uint64(b) != d.id {
+	id, lease, offset, ok := decodeReceipt(receipt)
+	if !ok || id != d.id {
 		return nil, ErrReceipt
 	}
-	lease, offset := be.Uint64(b[8:]), int64(be.Uint64(b[16:]))
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if err := d.settle(ctx); err != nil {

@@ -187,7 +187,9 @@ func (q *Queue) Leases(ctx context.Context) iter.Seq2[*Info, error] {
 type Stats struct {
 	Ready   int64 // can be received now; a message that has expired counts until it is met
 	Delayed int64
-	Blocked int64 // wait for an earlier message of their key
+	// Blocked messages have been met and wait behind their key; they count until they are handed out. Those
+	// of an ordered queue that were not met yet count as ready.
+	Blocked int64
 	Leased  int64
 	Bytes   int64 // of keys and values of all of these
 	// DeadLetters is the depth of the queue to which this one's dead letters go, also those of others.

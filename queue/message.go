@@ -39,8 +39,8 @@ type Message struct {
 	Headers []record.Header
 	// ContentType is the media type of Value, "" for none.
 	ContentType string
-	// Priority is 0 to MaxPriority. Of 16 messages one is of a lower priority if there is any, so that
-	// those do not starve.
+	// Priority is 0 to MaxPriority. Of 16 messages one is of a lower priority if there is any, the one that
+	// was sent first, so that those do not starve.
 	Priority int
 	// Delay is how long the message waits before it can be received, however long that is. Zero is the
 	// queue's. Negative is not at all.

@@ -3,6 +3,7 @@ package queue
 import (
 	"context"
 	"errors"
+	"math"
 	"slices"
 
 	"github.com/stratalog/strata/log"
@@ -21,13 +22,14 @@ func (p *picked) nothing() bool { return len(p.out)+len(p.blocked)+len(p.expired
 // favour is how many messages are handed out in a row before one of lower priority is, if there is any.
 const favour = 15
 
-// maxAside bounds what one take sets aside.
+// maxAside bounds what one take sets aside, and what it hands out.
 const maxAside = 1024
 
 // pick takes up to most messages out of the memory. mu is held, and the memory up to date. Behind an
 // error the memory is not to be used: what was taken out is lost to it.
 func (d *dispatcher) pick(most int) (p picked, err error) {
 	now := d.now()
+	most = min(most, maxAside)
 	if d.o.MaxInFlight > 0 {
 		most = min(most, d.o.MaxInFlight-len(d.byOffset))
 	}
@@ -183,17 +185,20 @@ func (d *dispatcher) taken(offset int64) bool {
 
 // next takes the message out that is handed out next.
 func (d *dispatcher) next(p *picked) (m message, ok bool, err error) {
-	top, low := -1, -1 // the highest and the lowest level with messages
+	top, low := -1, -1 // the highest level with messages, and that of the oldest message below it
+	oldest := int64(0)
 	for level := MaxPriority; level >= 0; level-- {
 		has, err := d.has(level)
 		if err != nil {
 			return m, false, err
 		}
-		if has && top < 0 {
-			top = level
-		}
-		if has {
-			low = level
+		switch {
+		case has && top < 0:
+			top, low = level, level
+		case has:
+			if first := d.first(level); low == top || first < oldest {
+				low, oldest = level, first
+			}
 		}
 		if top > 0 && level > 0 && d.favoured < favour {
 			break // no other is asked for
@@ -214,6 +219,21 @@ func (d *dispatcher) next(p *picked) (m message, ok bool, err error) {
 		d.favoured = 0
 	}
 	return d.pop(level)
+}
+
+// first returns the offset of the first message of a level that has one, whatever its key.
+func (d *dispatcher) first(level int) int64 {
+	first := int64(math.MaxInt64)
+	if items := d.ready[level].items; len(items) > 0 {
+		first = items[0].offset
+	}
+	if due := d.due[level]; len(due) > 0 {
+		first = min(first, due[0].offset)
+	}
+	if level == 0 && len(d.ahead) > 0 {
+		first = min(first, d.ahead[0].offset)
+	}
+	return first
 }
 
 // has reports whether there is a message of the level.

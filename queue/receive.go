@@ -13,7 +13,7 @@ import (
 
 // ReceiveOptions says what is received, and how. The zero value takes one message, if there is one now.
 type ReceiveOptions struct {
-	// Max is how many messages are taken at most. Zero is 1.
+	// Max is how many messages are taken at most. Zero is 1; no more than 1024 are taken at once.
 	Max int
 	// Wait is how long to wait for the first one. Zero is not at all, negative until ctx ends.
 	Wait time.Duration
