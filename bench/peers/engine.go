@@ -12,7 +12,7 @@ type engine struct {
 	// native says that Append may be called by many writers at once, which then share syncs. The
 	// others are given the group committer.
 	native bool
-	// events marks those that are event stores, and in W12 and W13 alone.
+	// events marks those that are event stores, and in E1 and E2 alone.
 	events bool
 	// only lists the workloads that it is in; nil is all that it can do.
 	only []string
@@ -76,6 +76,7 @@ func engines() []engine {
 	return append([]engine{
 		strata("strata", ""), strata("strata-buffered", "returns before the write"),
 		strata("strata-default", "synced in the background every 100 ms, as by default"),
+		strata("strata-zstd", "batches compressed with zstd"),
 		tidwall, raftWAL, etcd, bolt, pebbleEngine, promWlog, natsEngine,
 		bare, bareSync, bareOverwrite,
 	}, slices.Concat(eventEngines(), sagaEngines(), liveEngines(), queueEngines())...)
@@ -83,7 +84,7 @@ func engines() []engine {
 
 func (e engine) in(workload string) bool {
 	if e.events {
-		return workload == "W12" || workload == "W13"
+		return workload == "E1" || workload == "E2"
 	}
 	if e.only == nil {
 		return true

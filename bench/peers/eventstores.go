@@ -40,7 +40,7 @@ func (noWriter) writer() writer {
 	return writerFunc(func([][]byte) error { return errors.ErrUnsupported })
 }
 
-// eventEngines are those of W12 and W13.
+// eventEngines are those of E1 and E2.
 func eventEngines() []engine {
 	return []engine{
 		{name: "strata-events", note: "package aggregate", native: true, events: true, open: openStrataEvents},

@@ -10,23 +10,23 @@ import (
 	"time"
 )
 
-// eventsPerStream is how many appends, or events, a stream of W12 and W13 has.
+// eventsPerStream is how many appends, or events, a stream of E1 and E2 has.
 const eventsPerStream = 10
 
 const eventSize = 128
 
 func isEvents(e engine) bool { return e.events }
 
-// eventWorkloads are W12 and W13.
+// eventWorkloads are E1 and E2.
 func eventWorkloads() []workload {
 	return []workload{
-		{name: "W12", title: "appends of one event at an expected version, synced", unit: "appends/s", value: "rate", cases: []string{"1-writer", "64-writers"}, takes: isEvents, trial: eventAppends(1)},
-		{name: "W12-10", title: "appends of ten events at an expected version, synced", unit: "appends/s", value: "rate", cases: []string{"1-writer", "64-writers"}, takes: isEvents, trial: eventAppends(10)},
-		{name: "W13", title: "loads of streams of ten events, warm, which were appended one by one in turn", unit: "loads/s", value: "rate", cases: []string{"128B"}, takes: isEvents, trial: eventLoads},
+		{name: "E1", title: "appends of one event at an expected version, synced", unit: "appends/s", value: "rate", cases: []string{"1-writer", "64-writers"}, takes: isEvents, trial: eventAppends(1)},
+		{name: "E1-10", title: "appends of ten events at an expected version, synced", unit: "appends/s", value: "rate", cases: []string{"1-writer", "64-writers"}, takes: isEvents, trial: eventAppends(10)},
+		{name: "E2", title: "loads of streams of ten events, warm, which were appended one by one in turn", unit: "loads/s", value: "rate", cases: []string{"128B"}, takes: isEvents, trial: eventLoads},
 	}
 }
 
-// eventAppends is a trial of W12: each writer appends to streams of its own, ten appends each.
+// eventAppends is a trial of E1: each writer appends to streams of its own, ten appends each.
 func eventAppends(count int) func(*run, engine, string) (values, error) {
 	return func(b *run, e engine, name string) (v values, err error) {
 		writers := 1
@@ -81,7 +81,7 @@ func eventAppends(count int) func(*run, engine, string) (values, error) {
 	}
 }
 
-// eventLoads is a trial of W13.
+// eventLoads is a trial of E2.
 func eventLoads(b *run, e engine, _ string) (v values, err error) {
 	s, clean, err := b.openEvents(e, options{})
 	if err != nil {

@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"os"
+	"path/filepath"
 	"runtime"
 	"strings"
 	"syscall"
@@ -27,6 +28,49 @@ func supplyPages(n int) error {
 func nanosleep(d time.Duration) {
 	ts := syscall.NsecToTimespec(int64(d))
 	_ = syscall.Nanosleep(&ts, nil)
+}
+
+// diskRead returns how many bytes this process has had read from disks.
+func diskRead() int64 {
+	b, err := os.ReadFile("/proc/self/io")
+	if err != nil {
+		return 0
+	}
+	_, rest, _ := strings.Cut(string(b), "\nread_bytes: ")
+	n := int64(0)
+	_, _ = fmt.Sscan(rest, &n)
+	return n
+}
+
+// forget takes the files in dir out of the page cache.
+func forget(dir string) error {
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return err
+	}
+	for _, e := range entries {
+		f, err := os.Open(filepath.Join(dir, e.Name()))
+		if err != nil {
+			return err
+		}
+		const dontNeed = 4
+		_, _, errno := syscall.Syscall6(syscall.SYS_FADVISE64, f.Fd(), 0, 0, dontNeed, 0, 0)
+		if err := f.Close(); err != nil {
+			return err
+		}
+		if errno != 0 {
+			return fmt.Errorf("fadvise: %w", errno)
+		}
+	}
+	return nil
+}
+
+// occupied returns what a file occupies on disk.
+func occupied(info os.FileInfo) int64 {
+	if s, ok := info.Sys().(*syscall.Stat_t); ok {
+		return s.Blocks * 512
+	}
+	return info.Size()
 }
 
 // machine describes what the figures were measured on.

@@ -34,6 +34,7 @@ type run struct {
 	unsyncedBytes                                              int64
 	pages                                                      int // bytes to touch before an unsynced trial
 	records                                                    int // of a log that is read
+	growth                                                     int // records of the largest log of W12
 }
 
 func main() {
@@ -57,12 +58,13 @@ func mainErr() error {
 		results: "../results", fresh: *fresh, trials: 5, payloads: makePayloads(), cycle: payloadCycle,
 		loads: map[string]*loadedLog{}, stop: make(chan os.Signal, 1),
 		unsyncedSeconds: 5, syncedSeconds: 2, readSeconds: 2, followSeconds: 3,
-		unsyncedBytes: 1 << 30, pages: 1 << 30, records: 1_000_000,
+		unsyncedBytes: 1 << 30, pages: 1 << 30, records: 1_000_000, growth: 10 << 20,
 	}
 	if *quick {
 		b.results, b.trials = "../results/quick", 3
 		b.unsyncedSeconds, b.syncedSeconds, b.readSeconds, b.followSeconds = 1, 0.4, 0.5, 1
 		b.unsyncedBytes, b.pages, b.records = 256<<20, 256<<20, 200_000
+		b.growth = 1 << 20
 	}
 	if *trials > 0 {
 		b.trials = *trials
@@ -92,7 +94,7 @@ func mainErr() error {
 			return err
 		}
 		switch w.name {
-		case "W5-pipelined", "W8":
+		case "W5-pipelined", "W8", "C1", "W10", "W12":
 			b.unload()
 		}
 	}
@@ -100,6 +102,12 @@ func mainErr() error {
 		return errors.New("a trial of Strata failed; see above")
 	}
 	return nil
+}
+
+// lengths tells how long trials are.
+func (b *run) lengths() string {
+	return fmt.Sprintf("unsynced %v s or %d MiB, synced %v s, reads %v s of %d records, following %v s, the largest log of W12 %d records",
+		b.unsyncedSeconds, b.unsyncedBytes>>20, b.syncedSeconds, b.readSeconds, b.records, b.followSeconds, b.growth)
 }
 
 func selected(list, name string) bool {
@@ -139,7 +147,7 @@ func (b *run) workload(w workload, all []engine) error {
 	if b.fresh {
 		rs = &results{}
 	}
-	rs.Machine, rs.Workload, rs.Title = machine(), w.name, w.title
+	rs.Machine, rs.Workload, rs.Title, rs.Lengths = machine(), w.name, w.title, b.lengths()
 	for _, name := range w.cases {
 		for n := range b.trials {
 			for _, e := range all {

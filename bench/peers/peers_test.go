@@ -14,7 +14,7 @@ func TestEngines(t *testing.T) {
 	b := &run{
 		scratch: t.TempDir(), payloads: makePayloads(), cycle: payloadCycle, loads: map[string]*loadedLog{},
 		unsyncedSeconds: 0.02, syncedSeconds: 0.02, readSeconds: 0.02, followSeconds: 0.02,
-		unsyncedBytes: 1 << 20, pages: 1 << 20, records: 2000,
+		unsyncedBytes: 1 << 20, pages: 1 << 20, records: 2000, growth: 20_000,
 	}
 	for _, w := range workloads() {
 		if testing.Short() && (w.name == "W4-64" || w.name == "W4-256") {

@@ -15,6 +15,7 @@ type results struct {
 	Workload string  `json:"workload"`
 	Title    string  `json:"title"`
 	Machine  string  `json:"machine"`
+	Lengths  string  `json:"lengths"` // of the trials
 	Trials   []trial `json:"trials"`
 }
 

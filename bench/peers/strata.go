@@ -9,9 +9,12 @@ import (
 
 	"github.com/stratalog/strata/consumer"
 	"github.com/stratalog/strata/log"
+	"github.com/stratalog/strata/record"
 )
 
 var background = context.Background()
+
+var quietLogger = slog.New(slog.NewTextHandler(io.Discard, nil))
 
 type strataStore struct {
 	l      *log.Log
@@ -23,11 +26,15 @@ type strataStore struct {
 // or syncs it, as its peers do.
 func strata(name, note string) engine {
 	e := engine{name: name, note: note, native: true}
-	if name != "strata" {
+	switch name {
+	case "strata":
+	case "strata-zstd":
+		e.only = []string{"W11"}
+	default:
 		e.only = []string{"W1", "W2"}
 	}
 	e.open = func(dir string, o options) (store, error) {
-		lo := log.Options{Logger: slog.New(slog.NewTextHandler(io.Discard, nil))}
+		lo := log.Options{Logger: quietLogger}
 		switch {
 		case o.sync:
 		case name == "strata-buffered":
@@ -37,17 +44,21 @@ func strata(name, note string) engine {
 		default:
 			lo.Durability, lo.SyncInterval = log.Written, -1
 		}
-		return openStrata(dir, lo)
+		to := log.TopicOptions{}
+		if name == "strata-zstd" {
+			to.Compression = record.Zstd
+		}
+		return openStrata(dir, lo, to)
 	}
 	return e
 }
 
-func openStrata(dir string, o log.Options) (*strataStore, error) {
+func openStrata(dir string, o log.Options, to log.TopicOptions) (*strataStore, error) {
 	l, err := log.Open(dir, o)
 	if err != nil {
 		return nil, err
 	}
-	t, err := l.CreateTopic(background, "events", log.TopicOptions{})
+	t, err := l.CreateTopic(background, "events", to)
 	if err != nil {
 		return nil, errors.Join(err, l.Close())
 	}

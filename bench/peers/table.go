@@ -47,14 +47,26 @@ func (rs *results) table(w workload, name string, all []engine) string {
 	}
 	var b strings.Builder
 	fmt.Fprintf(&b, "### %s, %s: %s\n\n", w.name, name, w.title)
-	fmt.Fprintf(&b, "| engine | %s | spread | to the best peer | to the limit | p50 / p99 / p99.9 µs | allocs/record | |\n|---|---:|---:|---:|---:|---:|---:|---|\n", w.unit)
+	fmt.Fprintf(&b, "| engine | %s | spread | to the best peer | to the limit | p50 / p99 / p99.9 µs | allocs/record |", w.unit)
+	for _, c := range w.more {
+		fmt.Fprintf(&b, " %s |", c.title)
+	}
+	b.WriteString(" |\n|---|---:|---:|---:|---:|---:|---:|" + strings.Repeat("---:|", len(w.more)) + "---|\n")
 	for _, r := range rows {
 		engineName := r.e.name
 		if ours(r.e) {
 			engineName = "**" + engineName + "**"
 		}
-		fmt.Fprintf(&b, "| %s | %s | ±%.0f%% | %s | %s | %s | %s | %s |\n", engineName, figure(r.median), 100*r.spread,
-			ratio(r.median, best), ratio(r.median, limit), rs.latencies(name, r.e.name), rs.allocs(name, r.e.name), r.e.note)
+		fmt.Fprintf(&b, "| %s | %s | ±%.0f%% | %s | %s | %s | %s |", engineName, figure(r.median), 100*r.spread,
+			ratio(r.median, best), ratio(r.median, limit), rs.latencies(name, r.e.name), rs.allocs(name, r.e.name))
+		for _, c := range w.more {
+			cell := ""
+			if m, _, ok := rs.median(name, r.e.name, c.value); ok {
+				cell = figure(m)
+			}
+			fmt.Fprintf(&b, " %s |", cell)
+		}
+		fmt.Fprintf(&b, " %s |\n", r.e.note)
 	}
 	for _, e := range all {
 		if why := rs.failure(name, e.name); why != "" {

@@ -5,7 +5,6 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -19,7 +18,7 @@ import (
 // readSize is the size of records in workloads that read.
 const readSize = 1 << 10
 
-// workload is one of W1 to W10, of which every case is a table of its own.
+// workload is one of those that bench/README.md lists, of which every case is a table of its own.
 type workload struct {
 	name, title string
 	// unit is what rate is called; with lower, less is better and rate is not measured.
@@ -31,7 +30,12 @@ type workload struct {
 	// variant narrows which engines take part beyond engine.in; nil is all.
 	takes func(e engine) bool
 	trial func(b *run, e engine, name string) (values, error)
+	// more are further columns of the table: titles of values.
+	more []column
 }
+
+// column is a value that a table shows beside the usual ones.
+type column struct{ value, title string }
 
 func sizeOf(name string) int {
 	if name == "128B" {
@@ -63,7 +67,7 @@ func workloads() []workload {
 			takes: func(e engine) bool { return e.name == "strata" || e.name == "nats" }, trial: pipelined,
 		},
 		workload{name: "W6", title: "replay, warm, records of 1 KiB in commits of 100", limit: "bare-write", cases: []string{"1KiB"}, trial: replayTrial},
-		workload{name: "W7", title: "random point reads, warm, the same log", limit: "bare-write", cases: []string{"1KiB"}, trial: pointReads},
+		workload{name: "W7", title: "random point reads, warm, the same log", limit: "bare-write", cases: []string{"1KiB"}, trial: pointReadTrial},
 		workload{
 			name: "W8", title: "reopening until the first append has returned, the same log", value: "ms", unit: "ms", lower: true,
 			cases: []string{"closed", "killed"}, takes: notYardstick, trial: reopen,
@@ -73,10 +77,11 @@ func workloads() []workload {
 			cases: []string{"128B"}, takes: notYardstick, trial: follow,
 		},
 		workload{
-			name: "W11", title: "replay by a durable consumer that acknowledges, the log of W6", cases: []string{"1KiB"},
+			name: "C1", title: "replay by a durable consumer that acknowledges, the log of W6", cases: []string{"1KiB"},
 			takes: func(e engine) bool { return e.name == "strata" || e.name == "nats" }, trial: groupTrial,
 		},
 	)
+	list = append(list, partitionWorkload, footprintWorkload, growthWorkload)
 	list = append(list, eventWorkloads()...)
 	list = append(list, sagaWorkloads()...)
 	list = append(append(list, liveWorkloads()...), queueWorkloads()...)
@@ -250,7 +255,7 @@ func replayTrial(b *run, e engine, _ string) (values, error) {
 	return values{"rate": float64(n) / took.Seconds(), "allocs": float64(after.Mallocs-before.Mallocs) / float64(n)}, nil
 }
 
-// groupTrial is a trial of W11.
+// groupTrial is a trial of C1.
 func groupTrial(b *run, e engine, _ string) (values, error) {
 	s, err := b.loaded(e)
 	if err != nil {
@@ -282,8 +287,8 @@ func groupTrial(b *run, e engine, _ string) (values, error) {
 	return values{"rate": float64(n) / took.Seconds(), "allocs": float64(after.Mallocs-before.Mallocs) / float64(n)}, nil
 }
 
-// pointReads is a trial of W7.
-func pointReads(b *run, e engine, _ string) (values, error) {
+// pointReadTrial is a trial of W7.
+func pointReadTrial(b *run, e engine, _ string) (values, error) {
 	s, err := b.loaded(e)
 	if err != nil {
 		return nil, err
@@ -292,26 +297,7 @@ func pointReads(b *run, e engine, _ string) (values, error) {
 	if !ok {
 		return nil, errors.ErrUnsupported
 	}
-	payloads := b.payloads[readSize]
-	rng := rand.New(rand.NewPCG(7, 7))
-	var h histogram
-	limit := time.Duration(b.readSeconds * float64(time.Second))
-	began := time.Now()
-	n := 0
-	for time.Since(began) < limit {
-		i := rng.IntN(b.records)
-		start := time.Now()
-		got, err := g.get(i)
-		if err != nil {
-			return nil, err
-		}
-		h.add(time.Since(start))
-		if len(got) != readSize || string(got[:40]) != string(payloads[i%b.cycle][:40]) {
-			return nil, fmt.Errorf("record %d is another", i)
-		}
-		n++
-	}
-	return values{"rate": float64(n) / time.Since(began).Seconds(), "p50": h.quantile(0.5), "p99": h.quantile(0.99), "p999": h.quantile(0.999)}, nil
+	return b.pointReads(g, b.records)
 }
 
 // reopen is a trial of W8, on a copy of the log.
