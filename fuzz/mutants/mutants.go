@@ -75,5 +75,5 @@ var mutants = []mutant{
 	{"model-clock-not-moved", "projection/projectiontest/replay.go", "			time.Sleep(apart)\n", "			_ = apart\n", modelsPkg, "S16"},
 	{"model-order-not-checked", "projection/tx.go", "twice := t.tx.layer[key]; twice {", "twice := t.tx.layer[key]; twice && false {", modelsPkg, "TestParallel"},
 	{"model-of-another-log", "projection/projection.go", "		if err := p.l.CheckAhead(b.Checkpoint); err != nil {", "		if err := error(nil); err != nil {", modelsPkg, "TestStateAhead"},
-	{"deleted-topic-appended", "log/topic.go", "	if p.topic.deleted.Load() {", "	if false {", harnessPkg, "TestT7"},
+	{"deleted-topic-appended", "log/topic.go", "	if p.topic.deleted.Load() {", "	if false {", logPkg, "TestDeletedTopic"},
 }
