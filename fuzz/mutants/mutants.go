@@ -18,7 +18,7 @@ const (
 )
 
 var mutants = []mutant{
-	{"ack-before-sync", "log/write.go", "	if g.sync {\n", "	if false {\n", harnessPkg, "TestT1"},
+	{"ack-before-sync", "log/write.go", "	if g.sync {\n		if err == nil {\n", "	if false {\n		if err == nil {\n", harnessPkg, "TestT1"},
 	{"sync-not-called", "log/write.go", "		err = seg.Sync()\n", "		_ = seg\n", harnessPkg, "TestT1"},
 	{"durable-too-far", "log/write.go", "	durable := l.synced.byte\n", "	durable := l.written.byte + g.bytes\n", harnessPkg, "TestT1$"},
 	{"failure-forgotten", "log/write.go", "	if l.failed == nil {\n		l.failed = ", "	if l.failed != nil {\n		l.failed = ", harnessPkg, "TestT4"},
