@@ -3,13 +3,11 @@ package projection
 import (
 	"context"
 	"fmt"
-	"strings"
-
-	"github.com/cockroachdb/pebble/v2/vfs"
 )
 
 // backgroundError is told of an error after which Pebble tries again.
 func (s *PebbleStore) backgroundError(err error) {
+	s.met.Store(&err)
 	if s.troubled.Swap(&err) == nil {
 		s.logger.Warn("projections: store cannot write, and tries again", "error", err.Error())
 	}
@@ -26,6 +24,12 @@ func (s *PebbleStore) told() error {
 		return fmt.Errorf("%w: %w", ErrStore, *e)
 	}
 	return nil
+}
+
+// notFlushed returns the error that Pebble met last, behind a receive from trouble.
+func (s *PebbleStore) notFlushed() error {
+	s.troubled.Store(nil)
+	return fmt.Errorf("%w: not flushed: %w", ErrStore, *s.met.Load())
 }
 
 // took notes that Pebble has taken so many bytes, and has it write them when there are many. It waits for
@@ -55,10 +59,7 @@ func (s *PebbleStore) awaitFlush(ctx context.Context, done <-chan struct{}) erro
 	case <-done:
 		return nil
 	case <-s.trouble:
-		if err := s.told(); err != nil {
-			return err
-		}
-		return fmt.Errorf("%w: not flushed", ErrStore)
+		return s.notFlushed()
 	case <-s.deadC:
 		return *s.dead.Load()
 	case <-ctx.Done():
@@ -83,33 +84,8 @@ func (s *PebbleStore) flush() error {
 	case <-done:
 		return nil
 	case <-s.trouble:
-		if err := s.told(); err != nil {
-			return err
-		}
-		return fmt.Errorf("%w: not flushed", ErrStore)
+		return s.notFlushed()
 	case <-s.deadC:
 		return *s.dead.Load()
 	}
 }
-
-// calmFS keeps Pebble from trying again without a pause after an error.
-type calmFS struct {
-	vfs.FS
-	s *PebbleStore
-}
-
-func (c *calmFS) Create(name string, category vfs.DiskWriteCategory) (vfs.File, error) {
-	if strings.HasSuffix(name, ".sst") && c.s.restless.Swap(false) {
-		timer := c.s.clock.NewTimer(retryAfter)
-		defer timer.Stop()
-		select {
-		case <-timer.C():
-		case <-c.s.ending:
-		case <-c.s.deadC:
-		}
-	}
-	return c.FS.Create(name, category)
-}
-
-// Unwrap returns the file system below.
-func (c *calmFS) Unwrap() vfs.FS { return c.FS }

@@ -30,7 +30,8 @@ import (
 // PebbleStore is a Store in Pebble. It has no log of its own: after a crash it is as it was some transactions
 // before, and Run carries it on. Close writes what is in memory.
 type PebbleStore struct {
-	fs     vfs.FS // immutable, like the next four
+	fs     vfs.FS // immutable, like the next five
+	guard  *guard // fs as Pebble has it
 	dir    string
 	kind   string
 	clock  clock.Clock
@@ -51,8 +52,9 @@ type PebbleStore struct {
 	dead  atomic.Pointer[error]
 	deadC chan struct{}
 	// troubled is the first error that Pebble met in the background and that nobody was told of; trouble, which has
-	// room for one, wakes who waits for a flush; restless says that Pebble is about to try again.
+	// room for one, wakes who waits for a flush; met is the last error; restless says that Pebble is about to try again.
 	troubled atomic.Pointer[error]
+	met      atomic.Pointer[error]
 	trouble  chan struct{}
 	restless atomic.Bool
 	// ending is closed when Close begins.
@@ -129,11 +131,13 @@ func openPebble(dir string, o PebbleOptions, kind string) (*PebbleStore, error) 
 		names: map[string]*models{}, open: map[released]struct{}{},
 		deadC: make(chan struct{}), trouble: make(chan struct{}, 1), ending: make(chan struct{}),
 	}
+	s.guard = &guard{FS: s.fs, s: s}
 	for try := 0; ; try++ {
 		err := s.openOnce()
 		if err == nil {
 			return s, nil
 		}
+		s.guard.closeAll()
 		if try > 0 || !damage(err) {
 			return nil, fmt.Errorf("%w: %w", ErrStore, err)
 		}
@@ -170,7 +174,7 @@ func (s *PebbleStore) openOnce() error {
 		return err
 	}
 	o := &pebble.Options{
-		FS: &calmFS{s.fs, s}, DisableWAL: true, MemTableSize: memTableBytes, CacheSize: cacheBytes, MaxOpenFiles: openFiles,
+		FS: s.guard, DisableWAL: true, MemTableSize: memTableBytes, CacheSize: cacheBytes, MaxOpenFiles: openFiles,
 		MemTableStopWritesThreshold: outOfReach, L0StopWritesThreshold: outOfReach,
 		FormatMajorVersion: pebble.FormatNewest, Logger: pebbleLogger{s},
 		EventListener: &pebble.EventListener{
@@ -227,14 +231,21 @@ func (g pebbleLogger) Errorf(format string, args ...any) {
 // Fatalf is called when Pebble cannot go on. It must not return, and ends the goroutine, which is Pebble's own
 // or that of call: the store is given up, unclosed.
 func (g pebbleLogger) Fatalf(format string, args ...any) {
-	err := fmt.Errorf("%w: %w: %s", ErrStore, errGivenUp, fmt.Sprintf(format, args...))
-	if g.s.dead.CompareAndSwap(nil, &err) {
-		close(g.s.deadC)
-	}
+	g.s.giveUp(fmt.Errorf(format, args...))
 	runtime.Goexit()
 }
 
-// call runs f in a goroutine of its own, since Pebble may end the one in which it meets a fatal error.
+// giveUp makes the store unusable.
+func (s *PebbleStore) giveUp(cause error) {
+	err := fmt.Errorf("%w: %w: %w", ErrStore, errGivenUp, cause)
+	if s.dead.CompareAndSwap(nil, &err) {
+		close(s.deadC)
+		s.logger.Error("projections: store stopped, open the log again", "error", cause.Error())
+	}
+}
+
+// call runs f in a goroutine of its own, since Pebble may end the one in which it meets a fatal error. When it ends
+// another one, f may wait for that for ever: then it is left behind.
 func (s *PebbleStore) call(f func() error) error {
 	done := make(chan error, 1)
 	go func() {
@@ -242,11 +253,15 @@ func (s *PebbleStore) call(f func() error) error {
 		defer func() { done <- err }()
 		err = f()
 	}()
-	err := <-done
-	if dead := s.dead.Load(); dead != nil && err != nil {
-		return *dead
+	select {
+	case err := <-done:
+		if dead := s.dead.Load(); dead != nil && err != nil {
+			return *dead
+		}
+		return err
+	case <-s.deadC:
+		return *s.dead.Load()
 	}
-	return err
 }
 
 // usableLocked returns why db cannot be used.
@@ -469,6 +484,7 @@ func (s *PebbleStore) Close() error {
 		_ = c.release() // what it has met is told to who uses it
 	}
 	clear(s.open)
+	defer s.guard.closeAll()
 	if s.dead.Load() != nil {
 		return nil
 	}

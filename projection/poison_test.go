@@ -37,7 +37,7 @@ func appendAll(t testing.TB, s *aggregate.Store, streams []string, data ...strin
 func TestPoisonStops(t *testing.T) {
 	l := openLog(t, vfs.NewMem())
 	s := openStore(t, l)
-	d := projection.Define("sums", 1, projection.Options{}, sums)
+	d := projection.Define("sums", 1, projection.Options{BatchEvents: 1}, sums)
 	m, err := projection.Open(ctx, l, d)
 	require.NoError(t, err)
 	add(t, s, "a", 1)
