@@ -94,6 +94,9 @@ func (q *Queue) Redeem(ctx context.Context, receipt string) (*Delivery, error) {
 	if err := d.settle(ctx); err != nil {
 		return nil, err
 	}
+	if err := d.settleView(ctx); err != nil {
+		return nil, err
+	}
 	l := d.byOffset[offset]
 	if l == nil || l.lease.id != lease {
 		return nil, &LeaseError{d.name, offset}
