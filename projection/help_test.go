@@ -26,6 +26,7 @@ func TestMain(m *testing.M) {
 		goleak.IgnoreAnyFunction(pebble+".(*ConcurrencyLimitScheduler).periodicGranter"),
 		goleak.IgnoreAnyFunction(pebble+".Open"),
 		goleak.IgnoreAnyFunction(pebble+".(*DB).Close"),
+		goleak.IgnoreAnyFunction(pebble+".(*DB).collectTableStats"),
 		goleak.IgnoreAnyFunction(pebble+".(*cleanupManager).mainLoop"),
 		goleak.IgnoreAnyFunction(pebble+".(*cleanupManager).Close"),
 		goleak.IgnoreAnyFunction(pebble+"/record.(*LogWriter).flushLoop"),

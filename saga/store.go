@@ -128,7 +128,7 @@ func (s *Store) History(ctx context.Context, saga, id string) iter.Seq2[Event, e
 			var e Event
 			if err == nil {
 				var r log.Record
-				if r, err = t.Partition(0).Get(int64(binary.BigEndian.Uint64(kv.Value))); err == nil {
+				if r, err = s.read(ctx, t, int64(binary.BigEndian.Uint64(kv.Value))); err == nil {
 					err = json.Unmarshal(r.Value, &e)
 				}
 				e.Version = binary.BigEndian.Uint64(kv.Key[len(kv.Key)-8:])
@@ -139,6 +139,19 @@ func (s *Store) History(ctx context.Context, saga, id string) iter.Seq2[Event, e
 			}
 		}
 	}
+}
+
+// read returns a record that the view has named. The view shows what is written, and so may name one that
+// is not synced yet.
+func (s *Store) read(ctx context.Context, t *log.Topic, offset int64) (log.Record, error) {
+	r, err := t.Partition(0).Get(offset)
+	if !errors.Is(err, log.ErrRange) || s.e.l.Options().ReadOnly {
+		return r, err
+	}
+	if err := s.e.l.Sync(ctx); err != nil {
+		return log.Record{}, err
+	}
+	return t.Partition(0).Get(offset)
 }
 
 // Signal tells an instance something that one of its steps awaits, or will. With a key it is told once,
@@ -227,28 +240,34 @@ func (s *Store) Wait(ctx context.Context, saga, id string) (Instance, error) {
 	}
 	key := instanceKey(saga, id)
 	from := t.Partition(0).Next()
-	in, err := s.Get(ctx, saga, id)
-	if err == nil && in.settled() && !s.e.l.Options().ReadOnly {
-		err = s.e.l.Sync(ctx) // the view sees what is written
-	}
-	if err != nil || in.settled() {
+	if in, err := s.getSettled(ctx, saga, id); err != nil || in.settled() {
 		return in, err
 	}
 	for r, err := range t.Partition(0).Follow(ctx, log.AtOffset(from)) {
 		if err != nil {
-			return in, err
+			return Instance{}, err
 		}
 		if !bytes.Equal(r.Key, key) {
 			continue
 		}
 		if err := s.e.h.Wait(ctx, r.Position+1); err != nil {
-			return in, err
+			return Instance{}, err
 		}
-		if in, err = s.Get(ctx, saga, id); err != nil || in.settled() {
+		if in, err := s.getSettled(ctx, saga, id); err != nil || in.settled() {
 			return in, err
 		}
 	}
-	return in, ctx.Err()
+	return Instance{}, ctx.Err()
+}
+
+// getSettled returns an instance as it is now; when it is final or parked, that is synced: the view may be
+// ahead of the record that has told of it.
+func (s *Store) getSettled(ctx context.Context, saga, id string) (Instance, error) {
+	in, err := s.Get(ctx, saga, id)
+	if err == nil && in.settled() && !s.e.l.Options().ReadOnly {
+		err = s.e.l.Sync(ctx)
+	}
+	return in, err
 }
 
 func (in *Instance) settled() bool { return in.Status.Final() || in.Status == Parked }

@@ -24,9 +24,10 @@ func (a *app) projectionsCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "projections DIR",
 		Short: "List the projections, or have one built anew",
-		Long: `List the projections of a log, as their programs have told last: what they are doing, the version that is
-carried on and the one that readers see, the position, how far the log is ahead of it, and when this was so. A
-program tells once a second, and when it stops; one that was killed has told nothing since.`,
+		Long: `List the projections of a log, as their programs have told last: what they are doing, the version
+that is carried on and the one that readers see, the position, how far the log is ahead of it, and when
+this was so. A program tells once a second, and when it stops; one that was killed has told nothing
+since.`,
 		Example: `  strata projections /var/lib/shop
   strata projections reset /var/lib/shop balances`,
 		Args:              arguments("DIR"),
@@ -89,8 +90,9 @@ func (a *app) resetProjectionCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:   "reset DIR NAME",
 		Short: "Have a projection built anew",
-		Long: `Mark a projection: its program builds the model anew, from the first record of the log, when it next runs the
-projection, beside the old model, which is read until the new one is complete. The program may be running.`,
+		Long: `Mark a projection: its program builds the model anew, from the first record of the log, when it next
+runs the projection, beside the old model, which is read until the new one is complete. The program may
+be running.`,
 		Example:           `  strata projections reset /var/lib/shop balances`,
 		Args:              arguments("DIR", "NAME"),
 		ValidArgsFunction: a.completeProjection,

@@ -20,6 +20,8 @@ func (a *app) queueCommand() *cobra.Command {
 		Short: "Work with queues",
 		Long: `Work with queues. "ls" and "peek" work beside a running program; the others need the directory to
 themselves.`,
+		Example: `  strata queue create /var/lib/shop mails
+  strata queue ls /var/lib/shop`,
 		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error { return c.Help() },
 	}
@@ -36,8 +38,8 @@ func (a *app) queueCreateCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "create DIR QUEUE",
 		Short: "Declare a queue, and the queue of its dead letters",
-		Long: `Declare a queue, and the queue of its dead letters. One that is there already with the same options
-is left as it is; with others it is an error that names the first one that differs.`,
+		Long: `Declare a queue, and the queue of its dead letters. One that is there already with the same
+options is left as it is; with others it is an error that names the first one that differs.`,
 		Example: `  strata queue create /var/lib/shop mails --attempts 8 --backoff 1s
   strata queue create /var/lib/shop payments --ordered --lease 5m`,
 		Args:              arguments("DIR", "QUEUE"),
@@ -94,9 +96,9 @@ func (a *app) queueListCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "ls DIR [QUEUE]",
 		Short: "List the queues, or what of one is leased",
-		Long: `List the queues: how many messages are ready, delayed, blocked behind another of their key, leased, how
-many lie in the queue of the dead letters, and how old the oldest is that is ready. With QUEUE, list
-what of it is leased, by whom and until when.`,
+		Long: `List the queues: how many messages are ready, delayed, blocked behind another of their key,
+leased, how many lie in the queue of the dead letters, and how old the oldest is that is ready.
+With QUEUE, list what of it is leased, by whom and until when.`,
 		Example: `  strata queue ls /var/lib/shop
   strata queue ls /var/lib/shop mails --json`,
 		Args:              arguments("DIR", "[QUEUE]"),
@@ -186,6 +188,7 @@ func (a *app) queuePurgeCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:               "purge DIR QUEUE",
 		Short:             "Drop all messages of a queue that are not leased",
+		Example:           "  strata queue purge /var/lib/shop mails",
 		Args:              arguments("DIR", "QUEUE"),
 		ValidArgsFunction: a.completeQueue,
 		RunE: func(c *cobra.Command, args []string) error {
@@ -202,6 +205,7 @@ func (a *app) queueDeleteCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:               "delete DIR QUEUE",
 		Short:             "End a queue and drop its messages; its dead letters stay",
+		Example:           "  strata queue delete /var/lib/shop mails",
 		Args:              arguments("DIR", "QUEUE"),
 		ValidArgsFunction: a.completeQueue,
 		RunE: func(c *cobra.Command, args []string) error {
@@ -216,8 +220,8 @@ func (a *app) queueRedriveCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "redrive DIR QUEUE",
 		Short: "Move dead letters back to where they died, or elsewhere",
-		Long: `Move messages of QUEUE, a queue of dead letters, back to the queue in which they died, or to another one,
-where they are tried again from the first attempt on.`,
+		Long: `Move messages of QUEUE, a queue of dead letters, back to the queue in which they died, or to
+another one, where they are tried again from the first attempt on.`,
 		Example: `  strata queue redrive /var/lib/shop mails.dead
   strata queue redrive /var/lib/shop mails.dead --cause timeout --max 100 --rate 10`,
 		Args:              arguments("DIR", "QUEUE"),

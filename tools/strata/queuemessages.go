@@ -22,8 +22,8 @@ func (a *app) queueSendCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "send DIR QUEUE [FILE]",
 		Short: "Send a message for each line of a file or of standard input",
-		Long: `Send a message for each line of FILE or of standard input, as "append" takes lines: a commit is sent when
-it has --batch messages, at the end of the input, and 100 ms after its first one.`,
+		Long: `Send a message for each line of FILE or of standard input, as "append" takes lines: a commit is
+sent when it has --batch messages, at the end of the input, and 100 ms after its first one.`,
 		Example: `  strata queue send /var/lib/shop mails addresses.txt
   echo reminder | strata queue send /var/lib/shop mails --delay 24h --print-acks`,
 		Args:              arguments("DIR", "QUEUE", "[FILE]"),
@@ -87,9 +87,9 @@ func (a *app) queueReceiveCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "receive DIR QUEUE",
 		Short: "Receive messages and print them as JSON, one a line",
-		Long: `Receive messages and print them as JSON, one a line: id, attempt, receipt, until, and the record. They stay
-leased until then, unless --ack or --nack says what becomes of them; what was not printed is given back.
-"queue ack" takes a receipt.`,
+		Long: `Receive messages and print them as JSON, one a line: id, attempt, receipt, until, and the record.
+They stay leased until then, unless --ack or --nack says what becomes of them; what was not
+printed is given back. "queue ack" takes a receipt.`,
 		Example: `  strata queue receive /var/lib/shop mails --count 10 --ack
   strata queue receive /var/lib/shop mails --lease 10m --wait 1m`,
 		Args:              arguments("DIR", "QUEUE"),
@@ -171,6 +171,8 @@ func (a *app) queueAckCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "ack DIR QUEUE RECEIPT...",
 		Short: "Take messages off a queue by their receipts, or give them back",
+		Example: `  strata queue ack /var/lib/shop mails AAAAAAAAAAUX1xMGS39x8gAAAAAAAAAA
+  strata queue ack /var/lib/shop mails --nack AAAAAAAAAAUX1xMGS39x8gAAAAAAAAAA`,
 		Args: func(_ *cobra.Command, args []string) error {
 			if len(args) < 3 {
 				return usage("%s is missing", []string{"DIR", "QUEUE", "RECEIPT"}[len(args)])
@@ -258,8 +260,8 @@ func (a *app) queuePeekCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "peek DIR QUEUE",
 		Short: "Show messages of a queue without receiving them",
-		Long: `Show messages of a queue without receiving them: what is leased, ready, delayed, blocked. Of a dead letter
-it shows how often it was tried, with which error it died, and where.`,
+		Long: `Show messages of a queue without receiving them: what is leased, ready, delayed, blocked. Of a
+dead letter it shows how often it was tried, with which error it died, and where.`,
 		Example: `  strata queue peek /var/lib/shop mails.dead
   strata queue peek /var/lib/shop mails --count 100 --json`,
 		Args:              arguments("DIR", "QUEUE"),
