@@ -96,7 +96,13 @@ func (v view) room(c *log.Condition, value []byte) error {
 	if sent+w(0) <= w(2) && bytes+w(1) <= w(3) {
 		return nil
 	}
-	return &FullError{Queue: v.tell.name(be.Uint64(c.Key))}
+	d := v.tell.find(be.Uint64(c.Key))
+	if d == nil {
+		return &FullError{} // the queue is not open, so nobody hears it
+	}
+	return &FullError{
+		Queue: d.name, Depth: sent - d.removed.Load(), Bytes: bytes - d.removedBytes.Load(), MaxDepth: d.o.MaxDepth, MaxBytes: d.o.MaxBytes,
+	}
 }
 
 func sentTotals(value []byte) (sent, bytes int64) {

@@ -56,7 +56,8 @@ func (e *InvalidError) Is(target error) bool { return target == ErrInvalid }
 // FullError is returned for messages that a bounded queue has no room for. Nothing was sent.
 type FullError struct {
 	Queue string
-	// Depth is how many messages the queue held, at most, Bytes the bytes of their keys and values.
+	// Depth is how many messages the queue held, at most, Bytes the bytes of their keys and values. Of a
+	// commit with several calls of Stage, those of earlier calls are among them.
 	Depth, Bytes int64
 	// MaxDepth and MaxBytes are its bounds, 0 for none.
 	MaxDepth, MaxBytes int64

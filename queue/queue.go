@@ -142,9 +142,20 @@ func (d *dispatcher) neverFits(messages []Message) bool {
 }
 
 // Stage adds messages to c: they are sent when c is committed, with everything else in it. On a queue
-// that is full c gets a *FullError then, also with WaitWhenFull, and with a DedupID that was sent before c
+// that is full c gets a *FullError then, also with WaitWhenFull (what has left the queue by the time of Stage makes
+// room), and with a DedupID that was sent before c
 // as a whole is a duplicate. c keeps no reference to the messages.
-func (q *Queue) Stage(c *log.Commit, messages ...Message) error { return q.d.stage(c, messages) }
+func (q *Queue) Stage(c *log.Commit, messages ...Message) error {
+	if d := q.d; d.o.bounded() {
+		// Send finds out when it is refused; nobody does here.
+		s, err := d.state(context.Background())
+		if err != nil {
+			return err
+		}
+		d.noteRemoved(&s)
+	}
+	return q.d.stage(c, messages)
+}
 
 func (d *dispatcher) stage(c *log.Commit, messages []Message) error {
 	now := d.dir.l.Now()
