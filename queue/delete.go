@@ -82,9 +82,6 @@ func (dir *directory) finishDelete(ctx context.Context, name string, id uint64) 
 	return err
 }
 
-// dropBatch is how many keys one commit drops.
-const dropBatch = 1000
-
 // dropKeys drops the keys of a queue with this prefix.
 func (dir *directory) dropKeys(ctx context.Context, prefix byte, id uint64) error {
 	from := keyOf(prefix, id)
@@ -95,7 +92,7 @@ func (dir *directory) dropKeys(ctx context.Context, prefix byte, id uint64) erro
 			if err != nil {
 				return err
 			}
-			if keys = append(keys, append([]byte(nil), kv.Key...)); len(keys) == dropBatch {
+			if keys = append(keys, append([]byte(nil), kv.Key...)); len(keys) == dir.limits.drop {
 				break
 			}
 		}

@@ -16,12 +16,15 @@ import (
 type directory struct {
 	l      *log.Log
 	view   *log.ViewHandle
+	limits limits          // immutable
 	ctx    context.Context // of all goroutines; ends with the log
 	cancel context.CancelFunc
 	wg     sync.WaitGroup // added to under mu, while closed is false
 
-	// lease is the id of the last lease. It begins at random, so that no two openings give the same.
-	lease atomic.Uint64
+	// lease is the id of the last lease. It begins at random, at firstLease, so that no two openings give the
+	// same; firstLease is immutable.
+	lease      atomic.Uint64
+	firstLease uint64
 
 	// declaring is held while a queue begins or ends.
 	declaring sync.Mutex
@@ -44,14 +47,18 @@ func (a attached) Close() error {
 }
 
 // open returns the directory of l, always the same.
-func open(ctx context.Context, l *log.Log) (*directory, error) {
+func open(ctx context.Context, l *log.Log) (*directory, error) { return openWith(ctx, l, usual) }
+
+// openWith is open with limits, unless it is open already.
+func openWith(ctx context.Context, l *log.Log, limits limits) (*directory, error) {
 	c, err := l.Attach(viewName, func() (io.Closer, error) {
-		dir := &directory{l: l, byID: map[uint64]*dispatcher{}, byName: map[string]*dispatcher{}}
+		dir := &directory{l: l, limits: limits, byID: map[uint64]*dispatcher{}, byName: map[string]*dispatcher{}}
 		seed := make([]byte, 24)
 		if _, err := io.ReadFull(l.Options().Rand, seed); err != nil {
 			return nil, err
 		}
-		dir.lease.Store(binary.LittleEndian.Uint64(seed))
+		dir.firstLease = binary.LittleEndian.Uint64(seed)
+		dir.lease.Store(dir.firstLease)
 		dir.random = rand.New(rand.NewPCG(binary.LittleEndian.Uint64(seed[8:]), binary.LittleEndian.Uint64(seed[16:])))
 		v, err := l.Register(ctx, view{dir})
 		if err != nil {
@@ -84,6 +91,11 @@ func (dir *directory) close() {
 	dir.wg.Wait()
 }
 
+// gave reports whether the id is of a lease of this opening.
+func (dir *directory) gave(lease uint64) bool {
+	return lease-dir.firstLease-1 < dir.lease.Load()-dir.firstLease
+}
+
 // jitter returns a number of [0, 1).
 func (dir *directory) jitter() float64 {
 	dir.randomMu.Lock()
@@ -92,6 +104,9 @@ func (dir *directory) jitter() float64 {
 }
 
 func (dir *directory) find(id uint64) *dispatcher {
+	if dir == nil {
+		return nil
+	}
 	dir.mu.RLock()
 	defer dir.mu.RUnlock()
 	return dir.byID[id]
@@ -99,9 +114,6 @@ func (dir *directory) find(id uint64) *dispatcher {
 
 // name returns the name of the queue for people, "" when it is not open.
 func (dir *directory) name(id uint64) string {
-	if dir == nil {
-		return ""
-	}
 	if d := dir.find(id); d != nil {
 		return d.name
 	}

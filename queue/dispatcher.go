@@ -102,16 +102,10 @@ type keyLock struct {
 	listed  bool // is in runnable
 }
 
-const (
-	maxBuffer    = 1024
-	maxKeyBuffer = 64
-	aheadRecords = 256
-	aheadBytes   = 1 << 20
-)
-
 func newDispatcher(dir *directory, name string, id uint64, o Options, topic *log.Topic) *dispatcher {
 	d := &dispatcher{dir: dir, id: id, name: name, o: o, topic: topic, p: topic.Partition(0)}
 	d.in.kick = make(chan struct{}, 1)
+	d.in.most, d.in.lazy = dir.limits.events, dir.limits.lazyEvents
 	return d
 }
 
@@ -297,10 +291,10 @@ func (d *dispatcher) load(ctx context.Context) error {
 	}
 	d.readTo = d.head
 	for level := range d.ready {
-		d.ready[level] = newBuffer(d.id, item{in: inReady, level: uint8(level)}, maxBuffer)
+		d.ready[level] = newBuffer(d.id, item{in: inReady, level: uint8(level)}, d.dir.limits.buffer)
 		d.due[level] = nil
 	}
-	d.delayed = newBuffer(d.id, item{in: inDelayed}, maxBuffer)
+	d.delayed = newBuffer(d.id, item{in: inDelayed}, d.dir.limits.buffer)
 	d.gone, d.passed, d.keys, d.runnable = map[int64]item{}, nil, map[string]*keyLock{}, nil
 	d.leases, d.byOffset, d.deadlines = map[uint64]*lease{}, map[int64]*leased{}, nil
 	if err := d.loadGone(); err != nil {
@@ -454,7 +448,7 @@ func (d *dispatcher) loadKeys() error {
 func (d *dispatcher) lock(key string, offset int64) *keyLock {
 	k := d.keys[key]
 	if k == nil {
-		k = &keyLock{holder: -1, waiting: newBuffer(d.id, item{in: inWaiting, key: key}, maxKeyBuffer)}
+		k = &keyLock{holder: -1, waiting: newBuffer(d.id, item{in: inWaiting, key: key}, d.dir.limits.keyBuffer)}
 		k.waiting.complete = true // the keys behind which messages wait are all known
 		d.keys[key] = k
 	}

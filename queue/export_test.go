@@ -25,3 +25,13 @@ func Dump(t testing.TB, l *log.Log) string {
 	}
 	return out.String()
 }
+
+// OpenTiny has everything that the queues of l hold in memory overflow at a few messages.
+func OpenTiny(t testing.TB, l *log.Log) {
+	t.Helper()
+	if _, err := openWith(context.Background(), l, limits{
+		buffer: 2, keyBuffer: 1, aheadRecords: 2, aheadBytes: 16, aside: 3, drop: 2, events: 3, lazyEvents: 2,
+	}); err != nil {
+		t.Fatal(err)
+	}
+}

@@ -27,21 +27,17 @@ type inbox struct {
 	waiters  []*waiter     // who waits for messages, the longest first; guarded by mu
 	freed    chan struct{} // closed when messages have left the queue; nil when nobody asked; guarded by mu
 	kick     chan struct{} // has room for one
+
+	most, lazy int // limits.events and limits.lazyEvents; immutable
 }
 
 // waiter is a call that waits for messages.
 type waiter struct{ woken chan struct{} }
 
-const (
-	maxEvents = 8192
-	// lazyEvents is how many may lie there before the pump is woken for their sake.
-	lazyEvents = 1024
-)
-
 func (in *inbox) post(e event, hurry bool) {
 	in.mu.Lock()
 	defer in.mu.Unlock()
-	if len(in.events) >= maxEvents {
+	if len(in.events) >= in.most {
 		in.events, in.overflow = in.events[:0], true
 	}
 	in.events = append(in.events, e)
@@ -51,7 +47,7 @@ func (in *inbox) post(e event, hurry bool) {
 	switch {
 	case hurry && len(in.waiters) > 0:
 		in.wakeLocked()
-	case e.what == wasExtended || e.item.in == inDelayed || len(in.events) >= lazyEvents:
+	case e.what == wasExtended || e.item.in == inDelayed || len(in.events) >= in.lazy:
 		in.kickLocked()
 	}
 }

@@ -22,21 +22,19 @@ func (p *picked) nothing() bool { return len(p.out)+len(p.blocked)+len(p.expired
 // favour is how many messages are handed out in a row before one of lower priority is, if there is any.
 const favour = 15
 
-// maxAside bounds what one take sets aside, and what it hands out.
-const maxAside = 1024
-
 // pick takes up to most messages out of the memory. mu is held, and the memory up to date. Behind an
 // error the memory is not to be used: what was taken out is lost to it.
 func (d *dispatcher) pick(most int) (p picked, err error) {
 	now := d.now()
-	most = min(most, maxAside)
+	aside := d.dir.limits.aside
+	most = min(most, aside)
 	if d.o.MaxInFlight > 0 {
 		most = min(most, d.o.MaxInFlight-len(d.byOffset))
 	}
 	if err := d.ripen(now); err != nil {
 		return p, err
 	}
-	for len(p.out) < most && len(p.blocked)+len(p.expired) < maxAside {
+	for len(p.out) < most && len(p.blocked)+len(p.expired) < aside {
 		m, ok, err := d.next(&p)
 		if err != nil {
 			return p, err
@@ -107,9 +105,9 @@ func (d *dispatcher) ripen(now int64) error {
 		return err
 	}
 	moved := 0
-	for len(d.delayed.items) > 0 && d.delayed.items[0].due <= now && moved < maxBuffer {
+	for len(d.delayed.items) > 0 && d.delayed.items[0].due <= now && moved < d.dir.limits.buffer {
 		it := d.delayed.items[0]
-		if len(d.due[it.level]) >= maxBuffer {
+		if len(d.due[it.level]) >= d.dir.limits.buffer {
 			break
 		}
 		d.delayed.pop()
@@ -348,7 +346,7 @@ func (d *dispatcher) readAhead() error {
 			continue // it has a place of its own
 		}
 		d.ahead = append(d.ahead, m)
-		if bytes += m.size; len(d.ahead) >= aheadRecords || bytes >= aheadBytes {
+		if bytes += m.size; len(d.ahead) >= d.dir.limits.aheadRecords || bytes >= d.dir.limits.aheadBytes {
 			break
 		}
 	}
@@ -394,7 +392,7 @@ func (d *dispatcher) handOut(ctx context.Context, most int, owner string, until 
 			}
 			continue
 		}
-		t := take{head: d.headNow(), owner: owner, until: until(d.now()), gone: d.passed[:min(len(d.passed), maxAside)]}
+		t := take{head: d.headNow(), owner: owner, until: until(d.now()), gone: d.passed[:min(len(d.passed), d.dir.limits.aside)]}
 		t.leased, t.blocked, t.expired = items(p.out), items(p.blocked), items(p.expired)
 		id := d.dir.lease.Add(1)
 		for d.leases[id] != nil { // of an opening that has drawn alike

@@ -79,7 +79,7 @@ func (d *dispatcher) lookAtTime(ctx context.Context) (ended []leased, next int64
 		return nil, 0, false, err
 	}
 	now := d.now()
-	for len(d.deadlines) > 0 && d.deadlines[0].deadline <= now && len(ended) < maxAside {
+	for len(d.deadlines) > 0 && d.deadlines[0].deadline <= now && len(ended) < d.dir.limits.aside {
 		l := d.deadlines[0]
 		ended = append(ended, *l)
 		// Should it fail it is tried again; when it does not, this is the last that is heard of it.
@@ -161,7 +161,7 @@ func (d *dispatcher) forgetDedup(ctx context.Context) error {
 			}
 			ids = append(ids, expiredID{int64(be.Uint64(kv.Key[9:])), string(kv.Key[17:])})
 			from = append(append(from[:0], kv.Key...), 0)
-			if len(ids) == dropBatch {
+			if len(ids) == d.dir.limits.drop {
 				break
 			}
 		}

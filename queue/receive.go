@@ -157,7 +157,8 @@ func (d *dispatcher) giveBack(out []*Delivery) {
 }
 
 // AckUpTo acknowledges m and all messages that its owner, or without an owner its call of Receive, has
-// received before it and not concluded, in one commit.
+// received before it and not concluded, in one commit. An owner's earlier calls count since the log was opened:
+// of a message that was leased before, only those of its own call are acknowledged with it.
 func (q *Queue) AckUpTo(ctx context.Context, m *Delivery) error {
 	d := q.d
 	byLease := map[uint64][]outcome{m.lease: {{what: done, offset: m.Offset}}}
@@ -165,7 +166,8 @@ func (q *Queue) AckUpTo(ctx context.Context, m *Delivery) error {
 	err := d.settle(ctx)
 	if own := d.byOffset[m.Offset]; err == nil && own != nil && own.lease.id == m.lease {
 		for _, l := range d.byOffset {
-			mine := l.lease == own.lease || own.lease.owner != "" && l.lease.owner == own.lease.owner
+			mine := l.lease == own.lease || own.lease.owner != "" && l.lease.owner == own.lease.owner &&
+				d.dir.gave(own.lease.id) && d.dir.gave(l.lease.id)
 			if mine && l.serial < own.serial {
 				byLease[l.lease.id] = append(byLease[l.lease.id], outcome{what: done, offset: l.offset})
 			}

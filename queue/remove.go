@@ -206,7 +206,7 @@ func (d *dispatcher) purgeKeys(ctx context.Context, from []byte) error {
 				return ErrCorrupt
 			}
 			from = append(append([]byte(nil), kv.Key...), 0)
-			if items = append(items, it); len(items) == dropBatch {
+			if items = append(items, it); len(items) == d.dir.limits.drop {
 				break
 			}
 		}

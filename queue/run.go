@@ -215,7 +215,7 @@ func (r *runner) acknowledge() {
 	for m := range r.acks {
 		ms = append(ms[:0], m)
 	more:
-		for len(ms) < maxAside {
+		for len(ms) < r.q.d.dir.limits.aside {
 			select {
 			case m, ok := <-r.acks:
 				if !ok {
