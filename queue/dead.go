@@ -25,7 +25,15 @@ func (d *dispatcher) bury(c *log.Commit, r *log.Record, attempts int, cause stri
 	for _, a := range history {
 		dead.History = append(dead.History, record.DeadAttempt{Time: a.Time, Cause: a.Cause})
 	}
-	to.stageAnyway(c, log.Record{Key: r.Key, Value: r.Value, Headers: dead.AppendTo(withoutTraits(r.Headers))})
+	letter := log.Record{Key: r.Key, Value: r.Value}
+	for {
+		letter.Headers = dead.AppendTo(withoutTraits(r.Headers))
+		if len(dead.History) == 0 || record.EncodedRecordBytes(&letter) <= d.dir.letterBytes {
+			break
+		}
+		dead.History = dead.History[len(dead.History)/2+len(dead.History)%2:] // the latest attempts say most
+	}
+	to.stageAnyway(c, letter)
 	return nil
 }
 

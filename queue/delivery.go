@@ -197,30 +197,8 @@ func (m *Delivery) Release(ctx context.Context) error {
 func (m *Delivery) Reject(ctx context.Context, cause error) error {
 	return m.d.withDead(ctx, func() error {
 		o := outcome{what: dead, offset: m.Offset, cause: causeOf(cause)}
-		return m.d.reject(ctx, m.synced, m.lease, &m.Record, m.Attempt, o)
+		return m.d.buryTogether(ctx, []dying{{m.lease, m.Record, m.Attempt, o}}, m.synced)
 	})
-}
-
-// reject moves a leased message to the dead letters, in one commit.
-func (d *dispatcher) reject(ctx context.Context, synced bool, lease uint64, r *log.Record, attempt int, o outcome) error {
-	c := d.newCommit(synced)
-	if !d.o.Discard {
-		b, _, err := d.dir.view.Get(ctx, keyOf(prefixHistory, d.id, uint64(r.Offset)))
-		if err != nil {
-			return err
-		}
-		history := append(decodeHistory(b), Attempt{d.dir.l.Now(), o.cause})
-		if err := d.bury(c, r, attempt, o.cause, history); err != nil {
-			return err
-		}
-	}
-	c.Require(d.settlement(lease, true, o))
-	_, err := c.Commit(ctx)
-	d.unsettled.Store(true)
-	if errors.Is(err, log.ErrNoTopic) && !d.o.Discard {
-		return errNoDead
-	}
-	return err
 }
 
 // Extend makes the lease end a time from now, in place of when it would have. It is durable.
@@ -231,8 +209,7 @@ func (m *Delivery) Extend(ctx context.Context, lease time.Duration) error {
 
 // History returns the attempts that have failed, the earliest first; only so many are remembered.
 func (m *Delivery) History(ctx context.Context) ([]Attempt, error) {
-	b, _, err := m.d.dir.view.Get(ctx, keyOf(prefixHistory, m.d.id, uint64(m.Offset)))
-	return decodeHistory(b), err
+	return m.d.history(ctx, m.Offset)
 }
 
 // Ack takes messages off the queue, all in one commit, so all of them or none.

@@ -16,10 +16,12 @@ import (
 type directory struct {
 	l      *log.Log
 	view   *log.ViewHandle
-	limits limits          // immutable
-	ctx    context.Context // of all goroutines; ends with the log
-	cancel context.CancelFunc
-	wg     sync.WaitGroup // added to under mu, while closed is false
+	limits limits // immutable, as letterBytes
+	// letterBytes bounds the records of dead letters.
+	letterBytes int
+	ctx         context.Context // of all goroutines; ends with the log
+	cancel      context.CancelFunc
+	wg          sync.WaitGroup // added to under mu, while closed is false
 
 	// lease is the id of the last lease. It begins at random, at firstLease, so that no two openings give the
 	// same; firstLease is immutable.
@@ -52,9 +54,10 @@ func open(ctx context.Context, l *log.Log) (*directory, error) { return openWith
 // openWith is open with limits, unless it is open already.
 func openWith(ctx context.Context, l *log.Log, limits limits) (*directory, error) {
 	c, err := l.Attach(viewName, func() (io.Closer, error) {
-		dir := &directory{l: l, limits: limits, byID: map[uint64]*dispatcher{}, byName: map[string]*dispatcher{}}
+		o := l.Options()
+		dir := &directory{l: l, limits: limits, letterBytes: letterBytes(o), byID: map[uint64]*dispatcher{}, byName: map[string]*dispatcher{}}
 		seed := make([]byte, 24)
-		if _, err := io.ReadFull(l.Options().Rand, seed); err != nil {
+		if _, err := io.ReadFull(o.Rand, seed); err != nil {
 			return nil, err
 		}
 		dir.firstLease = binary.LittleEndian.Uint64(seed)

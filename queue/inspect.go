@@ -110,12 +110,10 @@ func (d *dispatcher) show(ctx context.Context, info *Info, yield func(*Info, err
 	}
 	info.Record = r
 	if info.Attempts > 0 {
-		b, _, err := d.dir.view.Get(ctx, keyOf(prefixHistory, d.id, uint64(info.ID)))
-		if err != nil {
+		if info.History, err = d.history(ctx, info.ID); err != nil {
 			yield(nil, err)
 			return false
 		}
-		info.History = decodeHistory(b)
 	}
 	return yield(info, nil)
 }

@@ -34,7 +34,8 @@ func (d *dispatcher) pick(most int) (p picked, err error) {
 	if err := d.ripen(now); err != nil {
 		return p, err
 	}
-	for len(p.out) < most && len(p.blocked)+len(p.expired) < aside {
+	dropped := 0 // bytes, of what has expired
+	for len(p.out) < most && len(p.blocked)+len(p.expired) < aside && dropped < d.dir.together() {
 		m, ok, err := d.next(&p)
 		if err != nil {
 			return p, err
@@ -52,6 +53,7 @@ func (d *dispatcher) pick(most int) (p picked, err error) {
 			}
 		case m.traits.expires > 0 && m.traits.expires <= now:
 			p.expired = append(p.expired, m)
+			dropped += letterRoom(&m.record, int(m.attempts))
 			d.unlockPicked(&m)
 		case d.o.Ordered && m.record.Key != nil && !d.mayGo(&m):
 			p.blocked = append(p.blocked, m)
@@ -455,11 +457,10 @@ func (d *dispatcher) commitTake(ctx context.Context, id uint64, t *take, expired
 func (d *dispatcher) buryExpired(ctx context.Context, c *log.Commit, m *message) error {
 	var history []Attempt
 	if m.attempts > 0 {
-		b, _, err := d.dir.view.Get(ctx, keyOf(prefixHistory, d.id, uint64(m.offset)))
-		if err != nil {
+		var err error
+		if history, err = d.history(ctx, m.offset); err != nil {
 			return err
 		}
-		history = decodeHistory(b)
 	}
 	return d.bury(c, &m.record, int(m.attempts), "expired", history)
 }

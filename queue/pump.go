@@ -113,7 +113,19 @@ const retryExpiry = time.Second
 // it was the last attempt. What was concluded meanwhile is passed over, and what was extended beyond by, in
 // µs, when that is not 0.
 func (d *dispatcher) giveUp(ctx context.Context, list []leased, cause string, by int64) error {
+	for len(list) > 0 {
+		n := min(len(list), d.dir.limits.aside)
+		if err := d.giveUpSome(ctx, list[:n], cause, by); err != nil {
+			return err
+		}
+		list = list[n:]
+	}
+	return nil
+}
+
+func (d *dispatcher) giveUpSome(ctx context.Context, list []leased, cause string, by int64) error {
 	byLease := map[uint64][]outcome{}
+	var last []dying
 	for i := range list {
 		l := &list[i]
 		o := outcome{what: returned, offset: l.offset, until: by, cause: cause}
@@ -126,18 +138,18 @@ func (d *dispatcher) giveUp(ctx context.Context, list []leased, cause string, by
 			continue
 		}
 		o.what = dead
-		if err := d.reject(ctx, false, l.lease.id, &r, l.attempt, o); err != nil && !errors.Is(err, ErrLease) {
+		last = append(last, dying{l.lease.id, r, l.attempt, o})
+	}
+	if len(byLease) > 0 {
+		var conditions []log.Condition
+		for lease, outcomes := range byLease {
+			conditions = append(conditions, d.settlement(lease, false, outcomes...))
+		}
+		if err := d.conclude(ctx, false, conditions...); err != nil {
 			return err
 		}
 	}
-	if len(byLease) == 0 {
-		return nil
-	}
-	var conditions []log.Condition
-	for lease, outcomes := range byLease {
-		conditions = append(conditions, d.settlement(lease, false, outcomes...))
-	}
-	return d.conclude(ctx, false, conditions...)
+	return d.buryAll(ctx, last, false)
 }
 
 // forgetDedup drops DedupIDs whose windows are over.

@@ -28,7 +28,9 @@ func (q *Queue) Topic() *log.Topic { return q.d.topic }
 // go in a commit each, since each may have been sent before: its id is then the first one's. Send only
 // reads the messages during the call.
 //
-// The error is an *InvalidError, a *NoQueueError, a *FullError when there is no room, or one of a commit.
+// The error is an *InvalidError, a *NoQueueError, a *FullError when there is no room, or one of a commit. A
+// message is to be 2 KiB shorter than records are at most (and than three quarters of a commit), so that it
+// can die; a longer one is a *log.LimitError.
 // With WaitWhenFull it waits for room until ctx ends; more messages than MaxDepth are refused at once.
 func (q *Queue) Send(ctx context.Context, messages ...Message) ([]int64, error) {
 	d := q.d
@@ -167,6 +169,9 @@ func (d *dispatcher) stage(c *log.Commit, messages []Message) error {
 			return &InvalidError{d.name, i, why}
 		}
 		records[i] = m.record(&d.o, now)
+		if n, most := record.EncodedRecordBytes(&records[i]), d.dir.letterBytes-deadRoom; n > most {
+			return &log.LimitError{What: "record", Limit: int64(most), Got: int64(n)}
+		}
 		bytes += size(&records[i])
 		if m.DedupID == "" {
 			continue
