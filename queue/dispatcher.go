@@ -55,9 +55,10 @@ type dispatcher struct {
 	leases    map[uint64]*lease
 	byOffset  map[int64]*leased
 	deadlines deadlines
-	serial    uint64     // of the last message that was handed out
-	favoured  int        // messages handed out in a row before others of lower priority
-	underway  []*log.Ack // takes that may not show in the view yet
+	abandoned map[int64]uint64 // leases that are held by nobody, by message; kept when all is looked up anew
+	serial    uint64           // of the last message that was handed out
+	favoured  int              // messages handed out in a row before others of lower priority
+	underway  []*log.Ack       // takes that may not show in the view yet
 
 	dedupAt int64 // when the pump looks for DedupIDs to forget; set by the pump alone
 
@@ -103,7 +104,7 @@ type keyLock struct {
 }
 
 func newDispatcher(dir *directory, name string, id uint64, o Options, topic *log.Topic) *dispatcher {
-	d := &dispatcher{dir: dir, id: id, name: name, o: o, topic: topic, p: topic.Partition(0)}
+	d := &dispatcher{abandoned: map[int64]uint64{}, dir: dir, id: id, name: name, o: o, topic: topic, p: topic.Partition(0)}
 	d.in.kick = make(chan struct{}, 1)
 	d.in.most, d.in.lazy = dir.limits.events, dir.limits.lazyEvents
 	return d
@@ -198,6 +199,7 @@ func (d *dispatcher) unlease(l *leased) {
 	if l.place >= 0 {
 		heap.Remove(&d.deadlines, l.place)
 	}
+	delete(d.abandoned, l.offset)
 }
 
 // unlock lets the next message of a key go, when the one at offset held it.
@@ -366,9 +368,14 @@ func (d *dispatcher) loadLeases() error {
 			if locks {
 				d.lock(key, e.offset)
 			}
-			if e.deadline == held && !d.was {
+			if e.deadline == held && (!d.was || d.abandoned[e.offset] == ls.id) {
 				orphans = append(orphans, l)
 			}
+		}
+	}
+	for offset, lease := range d.abandoned {
+		if l := d.byOffset[offset]; l == nil || l.lease.id != lease {
+			delete(d.abandoned, offset)
 		}
 	}
 	// Leases that are held end with the process that holds them, and there is none when a log is opened.

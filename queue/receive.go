@@ -145,14 +145,32 @@ func (d *dispatcher) certain(ctx context.Context, out []*Delivery, unsynced bool
 }
 
 // giveBack releases messages that were never handed to anybody. An error leaves them to the end of their
-// lease.
+// lease, which comes when they are held, too.
 func (d *dispatcher) giveBack(out []*Delivery) {
 	byLease := map[uint64][]outcome{}
 	for _, m := range out {
 		byLease[m.lease] = append(byLease[m.lease], outcome{what: released, offset: m.Offset})
 	}
 	for lease, outcomes := range byLease {
-		_ = d.conclude(context.WithoutCancel(d.dir.ctx), false, d.settlement(lease, false, outcomes...))
+		if d.conclude(context.WithoutCancel(d.dir.ctx), false, d.settlement(lease, false, outcomes...)) != nil {
+			d.abandon(out)
+		}
+	}
+}
+
+// abandon has the pump end the leases of messages that nobody is at work on, as soon as that can be recorded.
+func (d *dispatcher) abandon(ms []*Delivery) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for _, m := range ms {
+		if !m.Until.IsZero() {
+			continue // it ends by itself
+		}
+		d.abandoned[m.Offset] = m.lease
+		if l := d.byOffset[m.Offset]; d.loaded && l != nil && l.lease.id == m.lease && l.deadline == held {
+			l.deadline = d.now() + retryExpiry.Microseconds()
+			d.schedule(l)
+		}
 	}
 }
 

@@ -43,6 +43,9 @@ type BatchHandler func(ctx context.Context, ms []*Delivery) []error
 // with ctx; Run waits for the handlers, and gives back what they have not begun, without counting an
 // attempt. What a handler returns because ctx has ended counts no attempt either.
 //
+// When it cannot be recorded what has become of a message, of a full disk say, that is an error which ends Run;
+// the message is tried again, or goes to the dead letters, as soon as there is room for that.
+//
 // A message that failed waits in the log for its next attempt, and holds up no worker.
 func (q *Queue) Run(ctx context.Context, h Handler, o RunOptions) error {
 	if o.MaxInFlight == 0 {
@@ -198,13 +201,14 @@ func (r *runner) conclude(ctx context.Context, m *Delivery, cause error) {
 	} else {
 		err = m.Nack(context.WithoutCancel(ctx), cause)
 	}
-	r.note(err)
+	r.note(err, m)
 }
 
-// note ends the run when an error says that nothing can be recorded any more. A message that somebody has
-// concluded is none.
-func (r *runner) note(err error) {
+// note ends the run when an error says that what has become of messages could not be recorded; they come
+// again when that is possible. A message that somebody has concluded is none.
+func (r *runner) note(err error, ms ...*Delivery) {
 	if err != nil && !errors.Is(err, ErrLease) {
+		r.q.d.abandon(ms)
 		r.stop(err)
 	}
 }
@@ -239,7 +243,7 @@ func (r *runner) ack(ms []*Delivery) {
 		c.Want[1] = 0 // not strict
 		conditions = append(conditions, c)
 	}
-	r.note(d.finish(context.Background(), r.o.Synced, conditions...))
+	r.note(d.finish(context.Background(), r.o.Synced, conditions...), ms...)
 }
 
 // withTimeout is context.WithTimeout by the clock of the log.
