@@ -11,20 +11,28 @@ import (
 // is a *LeasedError, one that is not there, or not any more, a *NoMessageError. It is durable as the log's
 // default says.
 func (q *Queue) Cancel(ctx context.Context, id int64) error {
-	return q.d.remove(ctx, id, func(*log.Commit) {})
+	rs := []removal{{id: id}}
+	return errors.Join(q.d.remove(ctx, rs, nil), rs[0].refused)
 }
 
-// remove takes the message out, in a commit to which more adds.
-func (d *dispatcher) remove(ctx context.Context, id int64, more func(*log.Commit)) error {
-	a, err := d.sequenceRemove(ctx, id, more)
-	if err != nil {
+// removal is a message that is to be taken out of where it is without having been leased.
+type removal struct {
+	id      int64
+	refused error // a *NoMessageError or *LeasedError: the others are taken out
+}
+
+// remove takes the messages out that are not refused, in one commit, to which more adds for each.
+func (d *dispatcher) remove(ctx context.Context, rs []removal, more func(c *log.Commit, i int)) error {
+	a, err := d.sequenceRemove(ctx, rs, more)
+	if err != nil || a == nil {
 		return err
 	}
 	_, err = a.Wait(ctx)
 	return err
 }
 
-func (d *dispatcher) sequenceRemove(ctx context.Context, id int64, more func(*log.Commit)) (*log.Ack, error) {
+// sequenceRemove returns nil when all are refused.
+func (d *dispatcher) sequenceRemove(ctx context.Context, rs []removal, more func(*log.Commit, int)) (*log.Ack, error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if err := d.settle(ctx); err != nil {
@@ -33,28 +41,46 @@ func (d *dispatcher) sequenceRemove(ctx context.Context, id int64, more func(*lo
 	if err := d.settleView(ctx); err != nil {
 		return nil, err
 	}
-	it, err := d.locate(ctx, id)
-	if err != nil {
-		return nil, err
+	c := d.dir.l.NewCommit()
+	var items []item
+	for i := range rs {
+		it, err := d.locate(ctx, rs[i].id)
+		switch {
+		case errors.Is(err, ErrNoMessage) || errors.Is(err, ErrLeased):
+			rs[i].refused = err
+			continue
+		case err != nil:
+			return nil, err
+		}
+		items = append(items, it)
+		if more != nil {
+			more(c, i)
+		}
+	}
+	if len(items) == 0 {
+		return nil, nil
 	}
 	// What the view told of what was looked at must not come as news when it is gone.
 	if err := d.drain(ctx); err != nil {
 		return nil, err
 	}
-	head := int64(0)
-	if it.in == inBacklog && id == d.headNow() {
-		head = id + 1
+	head, first := int64(0), d.headNow()
+	for i := range items {
+		if items[i].in == inBacklog && items[i].offset == first {
+			first++
+			head = first
+		}
 	}
-	c := d.dir.l.NewCommit()
-	more(c)
-	c.Require(condition(conditionNote, queueKey(d.id), encodeRemove(head, []item{it})))
+	c.Require(condition(conditionNote, queueKey(d.id), encodeRemove(head, items)))
 	a := c.CommitAsync(context.WithoutCancel(ctx))
 	if !a.Sequenced() {
 		_, err := a.Wait(context.Background())
 		return nil, err
 	}
 	d.underway = append(d.underway, a)
-	d.forgetItem(&it, head)
+	for i := range items {
+		d.forgetItem(&items[i], head)
+	}
 	return a, nil
 }
 
@@ -128,11 +154,11 @@ func (d *dispatcher) locateRetried(id int64) (it item, err error) {
 func (d *dispatcher) forgetItem(it *item, head int64) {
 	switch it.in {
 	case inBacklog:
-		if head > 0 {
+		if it.offset < head {
 			if len(d.ahead) > 0 && d.ahead[0].offset == it.offset {
 				d.ahead = d.ahead[1:]
 			}
-			d.readTo = max(d.readTo, head)
+			d.readTo = max(d.readTo, it.offset+1)
 			return
 		}
 		d.gone[it.offset] = *it
