@@ -363,16 +363,16 @@ func (d *dispatcher) headNow() int64 {
 	return d.readTo
 }
 
-// handOut leases what is there to owner, at most most messages, until then, and returns them in order.
-// more says that others may find something too. Nothing is there when nothing is returned.
-func (d *dispatcher) handOut(ctx context.Context, most int, owner string, until func(now int64) int64, synced bool) (out []*Delivery, more bool, err error) {
+// handOut leases what is there as o says, until then, and returns it in order. more says that others may find
+// something too. Nothing is there when nothing is returned.
+func (d *dispatcher) handOut(ctx context.Context, o *ReceiveOptions, until func(now int64) int64) (out []*Delivery, more bool, err error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if err := d.settle(ctx); err != nil {
 		return nil, false, err
 	}
 	for settled := false; ; {
-		p, err := d.pick(most)
+		p, err := d.pick(max(o.Max, 1))
 		if errors.Is(err, errReload) {
 			if err := d.load(ctx); err != nil {
 				return nil, false, err
@@ -394,13 +394,19 @@ func (d *dispatcher) handOut(ctx context.Context, most int, owner string, until 
 			}
 			continue
 		}
-		t := take{head: d.headNow(), owner: owner, until: until(d.now()), gone: d.passed[:min(len(d.passed), d.dir.limits.aside)]}
+		if !o.Unsynced && !o.Synced {
+			if err := d.harden(ctx, p.out); err != nil {
+				d.loaded = false
+				return nil, false, err
+			}
+		}
+		t := take{head: d.headNow(), owner: o.Owner, until: until(d.now()), gone: d.passed[:min(len(d.passed), d.dir.limits.aside)]}
 		t.leased, t.blocked, t.expired = items(p.out), items(p.blocked), items(p.expired)
 		id := d.dir.lease.Add(1)
 		for d.leases[id] != nil { // of an opening that has drawn alike
 			id = d.dir.lease.Add(1)
 		}
-		a, err := d.commitTake(ctx, id, &t, p.expired, synced)
+		a, err := d.commitTake(ctx, id, &t, p.expired, o.Synced)
 		if err != nil {
 			d.loaded = false
 			return nil, false, err
@@ -409,6 +415,19 @@ func (d *dispatcher) handOut(ctx context.Context, most int, owner string, until 
 			return out, p.more, nil
 		}
 	}
+}
+
+// harden returns when the messages cannot be taken back by a power cut. It comes before the take: a sync that is
+// under way for who has sent them is enough then, and would not be for what is written behind it.
+func (d *dispatcher) harden(ctx context.Context, ms []message) error {
+	last := uint64(0)
+	for i := range ms {
+		last = max(last, ms[i].record.Position)
+	}
+	if len(ms) == 0 || last < d.dir.l.Position() {
+		return nil
+	}
+	return d.dir.l.Sync(ctx)
 }
 
 func items(ms []message) []item {

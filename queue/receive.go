@@ -101,7 +101,7 @@ func (d *dispatcher) receive(ctx context.Context, o *ReceiveOptions) (out []*Del
 	}
 	var more bool
 	err = d.withDead(ctx, func() (err error) {
-		out, more, err = d.handOut(ctx, max(o.Max, 1), o.Owner, until, o.Synced)
+		out, more, err = d.handOut(ctx, o, until)
 		return err
 	})
 	if err != nil || len(out) == 0 {
@@ -110,7 +110,7 @@ func (d *dispatcher) receive(ctx context.Context, o *ReceiveOptions) (out []*Del
 	if more {
 		d.in.wake()
 	}
-	if err := d.certain(ctx, out, o.Unsynced); err != nil {
+	if err := d.recorded(ctx, out); err != nil {
 		return nil, err
 	}
 	for _, m := range out {
@@ -119,29 +119,13 @@ func (d *dispatcher) receive(ctx context.Context, o *ReceiveOptions) (out []*Del
 	return out, nil
 }
 
-// certain returns when the leases are recorded, and the messages not to be taken back by a power cut.
-func (d *dispatcher) certain(ctx context.Context, out []*Delivery, unsynced bool) error {
-	if _, err := out[0].ack.Wait(ctx); err != nil {
-		if errors.Is(err, log.ErrUnknown) {
-			d.giveBack(out) // the caller stops waiting; others can have them
-		}
-		return err
+// recorded returns when the lease of out is.
+func (d *dispatcher) recorded(ctx context.Context, out []*Delivery) error {
+	_, err := out[0].ack.Wait(ctx)
+	if errors.Is(err, log.ErrUnknown) {
+		d.giveBack(out) // the caller stops waiting; others can have them
 	}
-	if unsynced {
-		return nil
-	}
-	last := uint64(0)
-	for _, m := range out {
-		last = max(last, m.Position)
-	}
-	if last < d.dir.l.Position() {
-		return nil
-	}
-	if err := d.dir.l.Sync(ctx); err != nil {
-		d.giveBack(out)
-		return err
-	}
-	return nil
+	return err
 }
 
 // giveBack releases messages that were never handed to anybody. An error leaves them to the end of their
