@@ -36,7 +36,7 @@ var queueOnly = []string{"W15", "W16", "W17", "W18"}
 // queueEngines are those of W15 to W18.
 func queueEngines() []engine {
 	return []engine{
-		{name: "strata-queue", note: "package queue; synced: leases and acknowledgements too", only: queueOnly, open: openStrataQueue},
+		{name: "strata-queue", note: "package queue; synced: what is sent, and acknowledgements; leases are written, as JetStream's are", only: queueOnly, open: openStrataQueue},
 		{name: "nats-queue", note: "JetStream embedded, a work-queue stream and a pull consumer; the last acknowledgement of a batch is waited for; no delays", only: queueOnly, open: openNatsQueue},
 		{name: "river", note: "River on SQLite without cgo, WAL, one connection; synced: synchronous=FULL; a client that fetches at most every ms", only: queueOnly, open: openRiver},
 	}
@@ -77,19 +77,29 @@ func (s *strataQueue) send(bodies [][]byte, delay time.Duration) error {
 func (s *strataQueue) work(n, batch int, each func([]byte)) error {
 	for n > 0 {
 		// Without syncing nobody else syncs what was sent, either.
-		ms, err := s.q.Receive(background, queue.ReceiveOptions{Max: min(batch, n), Wait: -1, Synced: s.synced, Unsynced: !s.synced})
+		ms, err := s.q.Receive(background, queue.ReceiveOptions{Max: min(batch, n), Wait: -1, Unsynced: !s.synced})
 		if err != nil {
 			return err
 		}
 		for _, m := range ms {
 			each(m.Value)
 		}
-		if err := s.q.Ack(background, ms...); err != nil {
+		if err := s.ack(ms); err != nil {
 			return err
 		}
 		n -= len(ms)
 	}
 	return nil
+}
+
+func (s *strataQueue) ack(ms []*queue.Delivery) error {
+	if !s.synced {
+		return s.q.Ack(background, ms...)
+	}
+	c := s.l.NewCommit() // as durable as the log's commits are
+	c.Require(queue.AllDone(ms...)...)
+	_, err := c.Commit(background)
+	return err
 }
 
 func (s *strataQueue) close() error { return s.l.Close() }
