@@ -34,7 +34,7 @@ func (d *dispatcher) pick(most int) (p picked, err error) {
 	if err := d.ripen(now); err != nil {
 		return p, err
 	}
-	dropped := 0 // bytes, of what has expired
+	dropped := 0 // bytes for the dead letters
 	for len(p.out) < most && len(p.blocked)+len(p.expired) < aside && dropped < d.dir.together() {
 		m, ok, err := d.next(&p)
 		if err != nil {
@@ -53,7 +53,9 @@ func (d *dispatcher) pick(most int) (p picked, err error) {
 			}
 		case m.traits.expires > 0 && m.traits.expires <= now:
 			p.expired = append(p.expired, m)
-			dropped += letterRoom(&m.record, int(m.attempts))
+			if !d.o.Discard {
+				dropped += letterRoom(&m.record, int(m.attempts))
+			}
 			d.unlockPicked(&m)
 		case d.o.Ordered && m.record.Key != nil && !d.mayGo(&m):
 			p.blocked = append(p.blocked, m)
@@ -254,19 +256,13 @@ func (d *dispatcher) has(level int) (bool, error) {
 	return len(d.ahead) > 0, err
 }
 
-// pop takes the first message of the level out: the one that was sent first, and those that wait behind
-// their key before the rest of the backlog.
+// pop takes the first message of the level out: the one that was sent first, but before the others those that
+// wait behind their key. Others of the key would have to wait behind them in turn.
 func (d *dispatcher) pop(level int) (m message, ok bool, err error) {
 	b := d.ready[level]
 	due := d.due[level]
 	switch {
-	case len(b.items) > 0 && (len(due) == 0 || b.items[0].offset < due[0].offset):
-		m.item = b.items[0]
-		b.pop()
-	case len(due) > 0:
-		m.item = due[0]
-		d.due[level] = due[1:]
-	case len(d.runnable) > 0:
+	case level == 0 && len(d.runnable) > 0:
 		found, err := d.popWaiting(&m)
 		if err != nil {
 			return m, false, err
@@ -276,6 +272,12 @@ func (d *dispatcher) pop(level int) (m message, ok bool, err error) {
 			m.offset = -1
 			return m, true, nil
 		}
+	case len(b.items) > 0 && (len(due) == 0 || b.items[0].offset < due[0].offset):
+		m.item = b.items[0]
+		b.pop()
+	case len(due) > 0:
+		m.item = due[0]
+		d.due[level] = due[1:]
 	default:
 		if len(d.ahead) == 0 {
 			return m, false, nil
@@ -504,6 +506,7 @@ func (d *dispatcher) took(id uint64, t *take, p *picked, a *log.Ack) []*Delivery
 		k.waiting.add(it)
 		if k.holder < 0 { // what it waited for has expired meanwhile
 			d.makeRunnable(it.key, k)
+			p.more = true
 		}
 	}
 	if len(t.leased) == 0 {
