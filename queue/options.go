@@ -1,9 +1,11 @@
 package queue
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"math"
 	"strconv"
 	"time"
 
@@ -205,6 +207,13 @@ func (o *Options) differs(name string, want *Options) error {
 	return nil
 }
 
+// describeRetry says what r comes to, so that a default and its value are the same.
 func describeRetry(r timer.Retry) string {
-	return fmt.Sprintf("%d attempts, first %v, longest %v, factor %v, even %v", r.Attempts, r.First, r.Longest, r.Factor, r.Even)
+	attempts := strconv.Itoa(r.Attempts)
+	if r.Attempts < 0 {
+		attempts = "unlimited"
+	}
+	const standard = 2 // timer.Retry's factor
+	return fmt.Sprintf("%s attempts, first wait %v, longest %v, factor %v, even %v",
+		attempts, r.Bound(1), r.Bound(math.MaxInt), cmp.Or(r.Factor, standard), r.Even)
 }

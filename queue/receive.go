@@ -30,9 +30,16 @@ type ReceiveOptions struct {
 	Unsynced bool
 }
 
+const maxOwnerBytes = 256
+
 func (o *ReceiveOptions) check() error {
-	if o.Max < 0 || o.Lease < 0 || len(o.Owner) > 256 {
-		return fmt.Errorf("%w: Max %d, Lease %v, an owner of %d bytes", ErrOptions, o.Max, o.Lease, len(o.Owner))
+	switch {
+	case o.Max < 0:
+		return fmt.Errorf("%w: Max %d", ErrOptions, o.Max)
+	case o.Lease < 0:
+		return fmt.Errorf("%w: a lease of %v", ErrOptions, o.Lease)
+	case len(o.Owner) > maxOwnerBytes:
+		return fmt.Errorf("%w: an owner of %d bytes is above %d", ErrOptions, len(o.Owner), maxOwnerBytes)
 	}
 	return nil
 }

@@ -18,8 +18,8 @@ func (a *app) queueCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "queue",
 		Short: "Work with queues",
-		Long: `Work with queues. "ls" and "peek" work beside a running program; the others need the directory to
-themselves.`,
+		Long: `Work with queues. "ls", "describe" and "peek" work beside a running program; the others need the
+directory to themselves.`,
 		Example: `  strata queue create /var/lib/shop mails
   strata queue ls /var/lib/shop`,
 		Args: cobra.NoArgs,
@@ -27,14 +27,15 @@ themselves.`,
 	}
 	c.AddCommand(
 		a.queueCreateCommand(), a.queueSendCommand(), a.queueReceiveCommand(), a.queueAckCommand(),
-		a.queueListCommand(), a.queuePeekCommand(), a.queuePurgeCommand(), a.queueRedriveCommand(), a.queueDeleteCommand(),
+		a.queueListCommand(), a.queueDescribeCommand(), a.queuePeekCommand(), a.queuePurgeCommand(), a.queueRedriveCommand(), a.queueDeleteCommand(),
 	)
 	return c
 }
 
 func (a *app) queueCreateCommand() *cobra.Command {
 	var o queue.Options
-	var wait bool
+	var compress codecFlag
+	var wait, forEver bool
 	c := &cobra.Command{
 		Use:   "create DIR QUEUE",
 		Short: "Declare a queue, and the queue of its dead letters",
@@ -48,6 +49,10 @@ options is left as it is; with others it is an error that names the first one th
 			if wait {
 				o.WhenFull = queue.WaitWhenFull
 			}
+			if forEver {
+				o.Dedup = queue.ForEver
+			}
+			o.Compression = compress.Codec
 			if err := log.CheckTopicName(args[1]); err != nil {
 				return err // before there is a log
 			}
@@ -63,15 +68,21 @@ options is left as it is; with others it is an error that names the first one th
 	f.IntVar(&o.Retry.Attempts, "attempts", 0, "a message is tried `N` times at most, -1 for ever (default 5)")
 	f.DurationVar(&o.Retry.First, "backoff", 0, "the longest wait behind the first attempt (default 200ms)")
 	f.DurationVar(&o.Retry.Longest, "backoff-longest", 0, "the longest wait behind any attempt (default 1m)")
+	f.Float64Var(&o.Retry.Factor, "backoff-factor", 0, "by how much the wait grows from attempt to attempt (default 2)")
+	f.BoolVar(&o.Retry.Even, "backoff-even", false, "wait the longest time each time, in place of a random part of it")
 	f.StringVar(&o.DeadLetter, "dead-letter", "", "the `queue` of the dead letters (default QUEUE.dead)")
 	f.BoolVar(&o.Discard, "discard", false, "drop what would be a dead letter")
 	f.Int64Var(&o.MaxDepth, "max-depth", 0, "the queue holds `N` messages at most")
 	f.Int64Var(&o.MaxBytes, "max-bytes", 0, "the queue holds `N` bytes of keys and values at most")
 	f.BoolVar(&wait, "wait-when-full", false, "programs that send to a full queue wait, rather than get an error")
 	f.BoolVar(&o.Ordered, "ordered", false, "messages of a key are received in order, each when the one before is done with")
-	f.DurationVar(&o.Dedup, "dedup", 0, "a message with the deduplication id of an earlier one is not sent again for so long, -1ns for ever")
+	f.DurationVar(&o.Dedup, "dedup", 0, "a message with the deduplication id of an earlier one is not sent again for so long")
+	f.BoolVar(&forEver, "dedup-for-ever", false, "nor ever")
+	c.MarkFlagsMutuallyExclusive("dedup", "dedup-for-ever")
 	f.DurationVar(&o.TTL, "ttl", 0, "messages can be received for so long")
 	f.IntVar(&o.MaxInFlight, "max-in-flight", 0, "`N` messages are leased at a time at most")
+	f.BoolVar(&o.AutoDelete, "auto-delete", false, "the queue ends with the last program that works it")
+	addCodecFlag(c, &compress, "compression of the messages (default none)")
 	return c
 }
 
@@ -89,6 +100,13 @@ type queueRow struct {
 	Dead        int64   `json:"dead"`
 	Dropped     int64   `json:"dropped"`
 	Oldest      float64 `json:"oldest_seconds"`
+}
+
+func queueRowOf(ctx context.Context, q *queue.Queue) (queueRow, error) {
+	s, err := q.Stats(ctx)
+	return queueRow{
+		q.Name(), s.Ready, s.Delayed, s.Blocked, s.Leased, s.Bytes, s.DeadLetters, s.Sent, s.Done, s.Dead, s.Dropped, s.Oldest.Seconds(),
+	}, err
 }
 
 func (a *app) queueListCommand() *cobra.Command {
@@ -130,22 +148,29 @@ func (a *app) listQueues(ctx context.Context, l *log.Log, asJSON bool) error {
 		if err != nil {
 			return err
 		}
-		s, err := q.Stats(ctx)
+		r, err := queueRowOf(ctx, q)
 		if err != nil {
 			return err
 		}
 		if asJSON {
-			err = a.printJSON(queueRow{
-				name, s.Ready, s.Delayed, s.Blocked, s.Leased, s.Bytes, s.DeadLetters, s.Sent, s.Done, s.Dead, s.Dropped, s.Oldest.Seconds(),
-			})
+			err = a.printJSON(r)
 		} else {
-			_, err = fmt.Fprintf(table, "%s\t%d\t%d\t%d\t%d\t%d\t%d\t%s\n", name, s.Ready, s.Delayed, s.Blocked, s.Leased, s.DeadLetters, s.Bytes, age(s.Oldest))
+			_, err = fmt.Fprintf(table, "%s\t%d\t%d\t%d\t%d\t%d\t%d\t%s\n", name, r.Ready, r.Delayed, r.Blocked, r.Leased, r.DeadLetters,
+				r.Bytes, age(time.Duration(r.Oldest*float64(time.Second))))
 		}
 		if err != nil {
 			return err
 		}
 	}
 	return table.Flush()
+}
+
+// countMessages returns so many of them, in words.
+func countMessages(n int64) string {
+	if n == 1 {
+		return "1 message"
+	}
+	return fmt.Sprintf("%d messages", n)
 }
 
 func age(d time.Duration) string {
@@ -194,7 +219,7 @@ func (a *app) queuePurgeCommand() *cobra.Command {
 		RunE: func(c *cobra.Command, args []string) error {
 			return a.withQueue(c.Context(), args, func(q *queue.Queue) error {
 				n, err := q.Purge(c.Context())
-				a.messages.printf("%d messages dropped", n)
+				a.messages.printf("%s dropped", countMessages(n))
 				return err
 			})
 		},
@@ -217,6 +242,7 @@ func (a *app) queueDeleteCommand() *cobra.Command {
 func (a *app) queueRedriveCommand() *cobra.Command {
 	var o queue.RedriveOptions
 	var cause, origin string
+	var alive int64 // messages that are no dead letters
 	c := &cobra.Command{
 		Use:   "redrive DIR QUEUE",
 		Short: "Move dead letters back to where they died, or elsewhere",
@@ -229,11 +255,17 @@ another one, where they are tried again from the first attempt on.`,
 		RunE: func(c *cobra.Command, args []string) error {
 			o.Filter = func(m *queue.Info) bool {
 				d, err := record.ParseDead(m.Record.Headers)
+				if err != nil {
+					alive++
+				}
 				return err == nil && strings.Contains(d.Cause, cause) && (origin == "" || d.Topic == origin)
 			}
 			return a.withQueue(c.Context(), args, func(q *queue.Queue) error {
 				n, err := q.Redrive(c.Context(), o)
-				a.messages.printf("%d messages moved", n)
+				a.messages.printf("%s moved", countMessages(int64(n)))
+				if alive > 0 {
+					a.messages.printf("%s passed over: no dead letters", countMessages(alive))
+				}
 				return err
 			})
 		},

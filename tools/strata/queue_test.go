@@ -15,7 +15,7 @@ func TestQueue(t *testing.T) {
 	do(t, "", "queue", "create", dir, "mails", "--attempts", "2", "--backoff", "1ms")
 	other := try(t, "", "queue", "create", dir, "mails", "--attempts", "3")
 	require.Equal(t, exitNotDone, other.status)
-	require.Contains(t, other.errors, `"mails" exists with retry 2 attempts`)
+	require.Contains(t, other.errors, `"mails" exists with retry 2 attempts, first wait 1ms, longest 1m0s, factor 2, even false, not 3 attempts, first wait 200ms`)
 	require.Equal(t, "0 0\n0 1\n0 2\n0 3\n0 4\n", do(t, "a\nb\nc\nd\ne\n", "queue", "send", dir, "mails", "--print-acks"))
 	require.Equal(t, "0 5\n", do(t, "late\n", "queue", "send", dir, "mails", "--print-acks", "--delay", "24h", "--content-type", "text/plain"))
 
@@ -58,12 +58,18 @@ func TestQueue(t *testing.T) {
 	moved := try(t, "", "queue", "redrive", dir, "mails.dead", "--cause", "something else")
 	require.Contains(t, moved.errors, "0 messages moved")
 	moved = try(t, "", "queue", "redrive", dir, "mails.dead", "--from", "mails")
-	require.Contains(t, moved.errors, "1 messages moved")
+	require.Contains(t, moved.errors, "1 message moved")
 	states := map[string]int{}
 	for _, m := range objects(t, do(t, "", "queue", "peek", dir, "mails", "--json")) {
 		states[fmt.Sprint(m["state"], " ", m["value"])]++
 	}
 	require.Equal(t, map[string]int{"leased d": 1, "delayed late": 1, "ready e": 1}, states)
+
+	moved = try(t, "", "queue", "redrive", dir, "mails")
+	require.Contains(t, moved.errors, "0 messages moved\nstrata: 2 messages passed over: no dead letters")
+	moved = try(t, "", "queue", "redrive", dir, "mails.dead", "--to", "nowhere")
+	require.Equal(t, exitNotDone, moved.status)
+	require.Contains(t, moved.errors, `there is no queue "nowhere"`)
 
 	purged := try(t, "", "queue", "purge", dir, "mails")
 	require.Contains(t, purged.errors, "2 messages dropped")
@@ -73,4 +79,35 @@ func TestQueue(t *testing.T) {
 	do(t, "", "queue", "delete", dir, "mails")
 	require.Equal(t, exitNotDone, try(t, "", "queue", "peek", dir, "mails").status)
 	require.Equal(t, exitNotDone, try(t, "", "queue", "receive", dir, "mails.dead", "--count", "0").status)
+}
+
+// TestQueueDescribe shows what a queue was declared with, and its counts, for people and for programs.
+func TestQueueDescribe(t *testing.T) {
+	dir := t.TempDir()
+	do(t, "", "queue", "create", dir, "mails", "--ordered", "--attempts", "-1", "--backoff", "1s", "--backoff-factor", "3", "--backoff-even",
+		"--dedup-for-ever", "--max-depth", "10", "--wait-when-full", "--ttl", "1h", "--max-in-flight", "4", "--auto-delete", "--compress", "zstd", "--dead-letter", "lost")
+	sent := try(t, "a\nb\n", "queue", "send", dir, "mails")
+	require.Contains(t, sent.errors, "2 messages, 4 bytes")
+	d := objects(t, do(t, "", "queue", "describe", dir, "mails", "--json"))[0]
+	for field, want := range map[string]any{
+		"queue": "mails", "ready": 2.0, "lease": "30s", "attempts": -1.0, "backoff": "1s", "backoff_longest": "1m0s", "backoff_factor": 3.0, "backoff_even": true,
+		"dead_letter": "lost", "max_depth": 10.0, "when_full": "wait", "ordered": true, "dedup": "for ever", "ttl": "1h0m0s", "max_in_flight": 4.0,
+		"auto_delete": true, "exclusive": false, "compression": "zstd",
+	} {
+		require.Equal(t, want, d[field], field)
+	}
+	text := do(t, "", "queue", "describe", dir, "lost")
+	for _, line := range []string{"attempts +for ever", "dead letters +dropped", "max depth +none", "backoff +200ms, then 2 times that, at most 1m0s", "ready +0"} {
+		require.Regexp(t, "(?m)^"+line+"$", text)
+	}
+	require.Equal(t, exitNotDone, try(t, "", "queue", "describe", dir, "other").status)
+}
+
+// TestQueueReceiveNackOnce gives every message back once, also when its next attempt would come before the call ends.
+func TestQueueReceiveNackOnce(t *testing.T) {
+	dir := t.TempDir()
+	do(t, "", "queue", "create", dir, "jobs", "--backoff", "1ns", "--backoff-longest", "1ns")
+	do(t, "a\nb\nc\n", "queue", "send", dir, "jobs")
+	got := objects(t, do(t, "", "queue", "receive", dir, "jobs", "--count", "100", "--nack"))
+	require.Len(t, got, 3)
 }

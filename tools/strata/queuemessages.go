@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
+	"strings"
 	"text/tabwriter"
 	"time"
 	"unicode/utf8"
@@ -31,7 +32,7 @@ sent when it has --batch messages, at the end of the input, and 100 ms after its
 	}
 	flags := c.Flags()
 	addLineFlags(c, &f)
-	flags.DurationVar(&m.Delay, "delay", 0, "the messages wait so long before they can be received")
+	flags.DurationVar(&m.Delay, "delay", 0, "the messages wait so long before they can be received, negative for not at all (default: as the queue was declared)")
 	flags.IntVar(&m.Priority, "priority", 0, "0 to 9; high ones are received first")
 	flags.DurationVar(&m.TTL, "ttl", 0, "the messages can be received for so long")
 	flags.IntVar(&m.Attempts, "attempts", 0, "they are tried `N` times at most, -1 for ever")
@@ -68,7 +69,7 @@ func (a *app) queueSend(ctx context.Context, args []string, f *appendFlags, like
 		p.bar = a.inputProgress("send", size, input)
 		err = p.run(ctx, readLines(input, limit))
 		p.bar.finish()
-		a.messages.printf("%s", p.summary())
+		a.messages.printf("%s", strings.ReplaceAll(p.summary(), "records", "messages"))
 		return err
 	})
 }
@@ -103,8 +104,8 @@ printed is given back. "queue ack" takes a receipt.`,
 	}
 	c.Flags().IntVar(&f.count, "count", 1, "`N` messages at most")
 	c.Flags().BoolVar(&f.ack, "ack", false, "take the messages off the queue when they are printed")
-	c.Flags().BoolVar(&f.nack, "nack", false, "give the messages back as failed when they are printed")
-	c.Flags().DurationVar(&f.wait, "wait", 0, "wait so long for the first message")
+	c.Flags().BoolVar(&f.nack, "nack", false, "give the messages back as failed when all are printed")
+	c.Flags().DurationVar(&f.wait, "wait", 0, "wait so long for the first message, negative for ever")
 	c.Flags().DurationVar(&f.lease, "lease", 0, "lease the messages for so long, in place of what the queue was declared with")
 	c.Flags().StringVar(&f.owner, "owner", "", "the `name` of who has the messages")
 	c.MarkFlagsMutuallyExclusive("ack", "nack")
@@ -117,12 +118,16 @@ var errNacked = errors.New("given back by strata queue receive --nack")
 func (a *app) queueReceive(ctx context.Context, q *queue.Queue, f *receiveFlags) error {
 	const atOnce = 1000
 	wait := f.wait
+	var failed []*queue.Delivery
 	for left := f.count; left > 0; {
 		ms, err := q.Receive(ctx, queue.ReceiveOptions{
 			Max: min(left, atOnce), Wait: wait, Lease: f.lease, Owner: f.owner, Synced: true,
 		})
-		if err != nil || len(ms) == 0 {
-			return err
+		if err != nil {
+			return errors.Join(err, nackAll(ctx, failed))
+		}
+		if len(ms) == 0 {
+			break
 		}
 		left, wait = left-len(ms), 0
 		for i, m := range ms {
@@ -130,7 +135,7 @@ func (a *app) queueReceive(ctx context.Context, q *queue.Queue, f *receiveFlags)
 				for _, m := range ms[i:] {
 					err = errors.Join(err, m.Release(context.WithoutCancel(ctx)))
 				}
-				return err
+				return errors.Join(err, nackAll(ctx, failed))
 			}
 		}
 		if f.ack {
@@ -138,15 +143,19 @@ func (a *app) queueReceive(ctx context.Context, q *queue.Queue, f *receiveFlags)
 				return err
 			}
 		}
-		for _, m := range ms {
-			if f.nack {
-				if err := m.Nack(ctx, errNacked); err != nil {
-					return err
-				}
-			}
+		if f.nack {
+			failed = append(failed, ms...) // till the end, so that none is received twice
 		}
 	}
-	return nil
+	return nackAll(ctx, failed)
+}
+
+func nackAll(ctx context.Context, ms []*queue.Delivery) error {
+	var errs []error
+	for _, m := range ms {
+		errs = append(errs, m.Nack(context.WithoutCancel(ctx), errNacked))
+	}
+	return errors.Join(errs...)
 }
 
 // printDelivery prints a message, at once, so that what becomes of it comes behind.
