@@ -147,7 +147,7 @@ func (g *guard) ReuseForWrite(oldname, newname string, category vfs.DiskWriteCat
 func (g *guard) Lock(name string) (io.Closer, error) {
 	c, err := g.FS.Lock(name)
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("%w: %w", errLocked, err)
 	}
 	g.note(c)
 	return &guardedLock{c, g}, nil

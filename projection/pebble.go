@@ -105,8 +105,8 @@ type PebbleOptions struct {
 	Logger *slog.Logger
 }
 
-// OpenPebble opens the store in dir, or makes one. A store can be open once. One that is damaged is renamed,
-// and a new one made.
+// OpenPebble opens the store in dir, or makes one. A store can be open once, in this process or another; a second
+// opening is an error that matches ErrStore. One that is damaged is renamed, and a new one made.
 func OpenPebble(dir string, o PebbleOptions) (*PebbleStore, error) {
 	return openPebble(dir, o, "pebble")
 }
@@ -158,8 +158,11 @@ func damage(err error) bool {
 	}
 	var path *fs.PathError
 	var errno syscall.Errno
-	return !errors.As(err, &path) && !errors.As(err, &errno) && !errors.Is(err, errGivenUp)
+	return !errors.As(err, &path) && !errors.As(err, &errno) && !errors.Is(err, errGivenUp) && !errors.Is(err, errLocked)
 }
+
+// errLocked says that the store is open already.
+var errLocked = errors.New("store is open elsewhere")
 
 // errGivenUp says that Pebble met a fatal error.
 var errGivenUp = errors.New("gave up")

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
+	"path/filepath"
 	"strconv"
 	"sync"
 	"testing"
@@ -471,6 +473,30 @@ func TestDamagedStore(t *testing.T) {
 	require.Equal(t, want, content(t, m))
 	_, err = fs.Stat("data/projections/store.damaged-1")
 	require.NoError(t, err)
+}
+
+// TestOpenTwice opens a store that is open. That is an error, and the store stays where it is, in use.
+func TestOpenTwice(t *testing.T) {
+	for name, fs := range map[string]vfs.FS{"system": nil, "memory": vfs.NewMem()} {
+		dir := filepath.Join(t.TempDir(), "store")
+		require.NoError(t, os.MkdirAll(filepath.Dir(dir), 0o700))
+		if fs != nil {
+			dir = "store"
+		}
+		first, err := projection.OpenPebble(dir, projection.PebbleOptions{FS: fs})
+		require.NoError(t, err, name)
+		_, err = projection.OpenPebble(dir, projection.PebbleOptions{FS: fs})
+		require.ErrorIs(t, err, projection.ErrStore, name)
+		b, err := first.Create(ctx, "sums", 1, "", projection.Checkpoint{})
+		require.NoError(t, err, name)
+		require.NoError(t, first.Close(), name)
+		again, err := projection.OpenPebble(dir, projection.PebbleOptions{FS: fs})
+		require.NoError(t, err, name)
+		state, err := again.Load(ctx, "sums")
+		require.NoError(t, err, name)
+		require.Equal(t, []projection.Build{b}, state.Builds, name)
+		require.NoError(t, again.Close(), name)
+	}
 }
 
 // TestReadOnly builds a model of a log that was opened read-only in memory.
