@@ -4,6 +4,8 @@ import (
 	"os"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
+
+	"github.com/stratalog/strata/internal/osfs"
 )
 
 // writerHas reports whether somebody has the directory open for writing, without taking the lock and
@@ -70,3 +72,16 @@ func rootFS(fs vfs.FS) vfs.FS {
 
 // ofSystem reports whether fs shows the files of the operating system.
 func ofSystem(fs vfs.FS) bool { return rootFS(fs) == vfs.Default }
+
+// InUse reports whether a program has the log in a directory open for writing, without touching anything. Where
+// that cannot be told, the answer is yes. fs nil is the operating system's file system.
+func InUse(fs vfs.FS, dir string) (bool, error) {
+	if fs == nil {
+		fs = osfs.Default
+	}
+	dir, err := canonical(fs, dir)
+	if err != nil {
+		return false, err
+	}
+	return writerHas(fs, dir)
+}

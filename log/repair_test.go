@@ -8,6 +8,7 @@ import (
 	"maps"
 	"path"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -110,6 +111,7 @@ func repaired(t testing.TB, fs vfs.FS, dir string, want map[place]string, next m
 	l := open(t, fs, dir, log.Options{SegmentBytes: 64 << 10, Logger: quiet})
 	got, _ := contents(t, l)
 	require.Equal(t, got, shown, what)
+	checkGaps(t, l, want, got, what)
 	for at, v := range got {
 		if strings.HasPrefix(at.topic, "recovered.") {
 			require.Contains(t, slices.Collect(maps.Values(want)), v, what)
@@ -134,6 +136,43 @@ func repaired(t testing.TB, fs vfs.FS, dir string, want map[place]string, next m
 	require.NoError(t, err, what)
 	require.Empty(t, after.Findings, what)
 	return lost, r
+}
+
+// checkGaps checks that the records which are gone lie in gaps, and those that are there do not.
+func checkGaps(t testing.TB, l *log.Log, want, got map[place]string, what string) {
+	t.Helper()
+	positions := func(all map[place]string) map[uint64]bool {
+		set := map[uint64]bool{}
+		for _, v := range all {
+			position, err := strconv.ParseUint(v[:strings.IndexByte(v, ' ')], 10, 64)
+			require.NoError(t, err, what)
+			set[position] = true
+		}
+		return set
+	}
+	gaps, err := l.Gaps(0)
+	require.NoError(t, err, what)
+	in := func(at uint64) bool {
+		return slices.ContainsFunc(gaps, func(g log.Gap) bool { return g.From <= at && at < g.To })
+	}
+	for i, g := range gaps {
+		require.Less(t, g.From, g.To, what)
+		require.LessOrEqual(t, g.To, l.Position(), what)
+		later, err := l.Gaps(g.From + 1)
+		require.NoError(t, err, what)
+		rest := gaps[i+1:]
+		if g.To-g.From > 1 {
+			rest = append([]log.Gap{{From: g.From + 1, To: g.To}}, rest...)
+		}
+		require.Equal(t, fmt.Sprint(rest), fmt.Sprint(later), what)
+	}
+	there := positions(got)
+	for at := range there {
+		require.False(t, in(at), "%s: position %d", what, at)
+	}
+	for at := range positions(want) {
+		require.True(t, in(at) || there[at], "%s: position %d and %v", what, at, gaps)
+	}
 }
 
 // nexts returns the offsets behind the records of a topic, by partition.
