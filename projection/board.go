@@ -60,12 +60,15 @@ func (b *board) show(p *Progress) error {
 
 // publish shows the progress: now and then, or because it must.
 func (p *Projection[T]) publish(must bool) {
-	if p.board == nil || !p.life.show(must) {
-		return
+	if p.board != nil {
+		p.life.show(p.board, must)
 	}
-	pr := p.life.now()
-	if err := p.board.show(&pr); err != nil {
-		p.l.Options().Logger.Warn("projection: status not written", "projection", p.d.name, "error", err.Error())
+}
+
+// write is show, with a warning when it fails: nothing rests on it.
+func (b *board) write(l *log.Log, p *Progress) {
+	if err := b.show(p); err != nil {
+		l.Options().Logger.Warn("projection: status not written", "projection", b.name, "error", err.Error())
 	}
 }
 
@@ -91,7 +94,8 @@ func (b *board) resetDone(asked string) {
 }
 
 // List tells how the projections are doing of the log in a directory, by name, as their programs have shown
-// last. It works beside them. fsys nil is the operating system's file system.
+// last. It works beside them. Where no program has the log open, one that was carried on is Killed: the last
+// transactions before that may be gone, and happen again. fsys nil is the operating system's file system.
 func List(fsys vfs.FS, logDir string) ([]Progress, error) {
 	if fsys == nil {
 		fsys = osfs.Default
@@ -105,6 +109,10 @@ func List(fsys vfs.FS, logDir string) ([]Progress, error) {
 		return nil, fmt.Errorf("projection: %w", err)
 	}
 	slices.Sort(names)
+	used, err := log.InUse(fsys, logDir)
+	if err != nil {
+		return nil, fmt.Errorf("projection: %w", err)
+	}
 	var list []Progress
 	for _, base := range names {
 		name, ok := strings.CutSuffix(base, statusExt)
@@ -119,6 +127,9 @@ func List(fsys vfs.FS, logDir string) ([]Progress, error) {
 		}
 		if err != nil {
 			return nil, fmt.Errorf("projection: %w", err)
+		}
+		if !used && (p.Phase == Building || p.Phase == Live || p.Phase == Paused) {
+			p.Phase, p.EventsPerSecond = Killed, 0
 		}
 		list = append(list, p)
 	}

@@ -3,6 +3,8 @@ package projection
 import (
 	"errors"
 	"fmt"
+
+	"github.com/stratalog/strata/log"
 )
 
 var (
@@ -52,6 +54,24 @@ func (e *PoisonError) Is(target error) bool { return target == ErrPoison }
 
 // Unwrap returns the cause.
 func (e *PoisonError) Unwrap() error { return e.Cause }
+
+// LostError says that records are gone which the model does not have: damage took them, and a repair of the log gave
+// them up. It matches log.ErrLost. With PoisonStops it stops Run each time, in front of the gap; a definition with
+// another policy passes over it.
+type LostError struct {
+	Projection string
+	// From and To are the positions that are gone, [From, To).
+	From, To uint64
+	// Lost says which offsets are gone of topics that are handled.
+	Lost []*log.LostError
+}
+
+func (e *LostError) Error() string {
+	return fmt.Sprintf("projection: %q: records at positions [%d, %d) are gone: %v", e.Projection, e.From, e.To, e.Lost)
+}
+
+// Is makes errors.Is(err, log.ErrLost) true.
+func (e *LostError) Is(target error) bool { return target == log.ErrLost }
 
 // FencedError says that the stored checkpoint is not the one that a transaction began from: another process
 // carries the same model on, or has dropped it. Nothing of the transaction happened.

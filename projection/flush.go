@@ -69,6 +69,46 @@ func (s *PebbleStore) awaitFlush(ctx context.Context, done <-chan struct{}) erro
 	}
 }
 
+// syncing is a store whose transactions are not durable at once.
+type syncing interface {
+	// Sync returns when all that was committed is.
+	Sync(ctx context.Context) error
+}
+
+// sync makes what was committed durable.
+func (p *Projection[T]) sync(ctx context.Context) error {
+	if s, ok := p.store.(syncing); ok {
+		return s.Sync(context.WithoutCancel(ctx))
+	}
+	return nil
+}
+
+// Sync writes what is in memory to disk. An error is one of ErrStore, and the store goes on trying.
+func (s *PebbleStore) Sync(ctx context.Context) error {
+	if err := s.told(); err != nil {
+		return err
+	}
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	if err := s.usableLocked(); err != nil {
+		return err
+	}
+	s.flushMu.Lock()
+	defer s.flushMu.Unlock()
+	if err := s.awaitFlush(ctx, s.flushing); err != nil {
+		return err
+	}
+	s.unflushed = 0
+	err := s.call(func() (err error) {
+		s.flushing, err = s.db.AsyncFlush()
+		return err
+	})
+	if err != nil {
+		return fmt.Errorf("%w: %w", ErrStore, err)
+	}
+	return s.awaitFlush(ctx, s.flushing)
+}
+
 // flush has Pebble write what it has in memory, and waits for that. Close alone calls it.
 func (s *PebbleStore) flush() error {
 	select {

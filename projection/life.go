@@ -2,6 +2,7 @@ package projection
 
 import (
 	"context"
+	"errors"
 	"sync"
 	"time"
 
@@ -23,6 +24,8 @@ const (
 	Paused Phase = "paused"
 	// Failed is one whose last Run returned an error.
 	Failed Phase = "failed"
+	// Killed is one whose program ended without a word: List shows what was known of it before.
+	Killed Phase = "killed"
 )
 
 // Progress tells how a projection is doing.
@@ -58,6 +61,9 @@ type life struct {
 	l  *log.Log // immutable, like of
 	of any      // the store
 
+	// showing is held while the status is written. Taken before mu.
+	showing sync.Mutex
+
 	// turn is held while there is a transaction: by Run, and by Retry. Taken before mu.
 	turn sync.Mutex
 
@@ -78,13 +84,20 @@ type life struct {
 	ratedEvents uint64
 	// shown is when the status was written last, and 0 before.
 	shown time.Duration
+	// board is where the status was written last, nil before.
+	board *board
 }
 
 // waiter waits for a position. done gets one error or nil.
 type waiter struct {
 	position uint64
 	done     chan error
+	// forRun says that it waits no longer than the Run that is under way: it then gets errOver.
+	forRun bool
 }
+
+// errOver says that a Run has ended without an error.
+var errOver = errors.New("projection: the run is over")
 
 func newLife(l *log.Log, name, store string) *life {
 	return &life{
@@ -93,13 +106,22 @@ func newLife(l *log.Log, name, store string) *life {
 	}
 }
 
-// Close implements io.Closer for the log, which calls it.
+// Close implements io.Closer for the log, which calls it. Others see that the projection stopped, also when Run has
+// not seen that the log is closed.
 func (f *life) Close() error {
+	f.showing.Lock()
+	defer f.showing.Unlock()
 	f.mu.Lock()
-	defer f.mu.Unlock()
 	f.closed = true
 	f.endWaitersLocked(ErrClosed)
 	f.signalLocked()
+	running, board := f.running, f.board
+	f.mu.Unlock()
+	if running && board != nil {
+		p := f.now()
+		p.Phase, p.EventsPerSecond = Stopped, 0
+		board.write(f.l, &p)
+	}
 	return nil
 }
 
@@ -150,8 +172,8 @@ func (f *life) readersLocked(position uint64) {
 	}
 }
 
-// waitFor waits until readers see all before position.
-func (f *life) waitFor(ctx context.Context, position uint64) error {
+// waitFor waits until readers see all before position; forRun is for no longer than a Run is under way.
+func (f *life) waitFor(ctx context.Context, position uint64, forRun bool) error {
 	f.mu.Lock()
 	switch {
 	case f.ready && f.progress.ActivePosition >= position:
@@ -163,8 +185,11 @@ func (f *life) waitFor(ctx context.Context, position uint64) error {
 	case f.failed != nil:
 		defer f.mu.Unlock()
 		return f.failed
+	case forRun && !f.running:
+		f.mu.Unlock()
+		return errOver
 	}
-	w := &waiter{position, make(chan error, 1)}
+	w := &waiter{position, make(chan error, 1), forRun}
 	if len(f.waiters) == 0 {
 		f.lowest = position
 	}
@@ -207,6 +232,12 @@ func (f *life) end(err error) {
 	if err != nil {
 		f.failed, f.progress.Phase, f.progress.Error = err, Failed, err.Error()
 		f.endWaitersLocked(err)
+	}
+	for w := range f.waiters {
+		if w.forRun {
+			w.done <- errOver
+			delete(f.waiters, w)
+		}
 	}
 }
 
@@ -283,16 +314,24 @@ func (f *life) over() bool {
 	return f.closed
 }
 
-// show reports whether the status is to be written now.
-func (f *life) show(must bool) bool {
+// show writes the status to b: now and then, or because it must.
+func (f *life) show(b *board, must bool) {
 	f.mu.Lock()
-	defer f.mu.Unlock()
 	now := f.l.Options().Clock.Monotonic()
-	if f.closed || !must && now-f.shown < showEvery {
-		return false
+	due := !f.closed && (must || now-f.shown >= showEvery)
+	if due {
+		f.shown, f.board = now, b
 	}
-	f.shown = now
-	return true
+	f.mu.Unlock()
+	if !due {
+		return
+	}
+	f.showing.Lock()
+	defer f.showing.Unlock()
+	if !f.over() {
+		p := f.now()
+		b.write(f.l, &p)
+	}
 }
 
 // showEvery is how often the status is written.

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"hash/maphash"
+	"runtime/debug"
 	"slices"
 	"sync"
 
@@ -56,6 +57,8 @@ type lane struct {
 	fx     effects
 	events int
 	failed *failure
+	// panicked is what the handler has panicked with, and where, or "".
+	panicked string
 }
 
 // fewRecords is how many are handled one after the other all the same.
@@ -83,6 +86,9 @@ func (r *running[T]) spread() error {
 	wg.Wait()
 	var failed *failure
 	for i := range lanes {
+		if p := lanes[i].panicked; p != "" {
+			panic(p) // where whoever has called Run may recover
+		}
 		if f := lanes[i].failed; f != nil && (failed == nil || f.position < failed.position) {
 			failed = f
 		}
@@ -98,6 +104,11 @@ func (r *running[T]) spread() error {
 
 // runLane handles the records whose keys fall to lane i of n.
 func runLane[T any](d *Definition[T], ln *lane, tx T, records []log.Record, i, n int) {
+	defer func() {
+		if v := recover(); v != nil {
+			ln.panicked = fmt.Sprintf("%v\n\n%s", v, debug.Stack())
+		}
+	}()
 	for k := range records {
 		rec := &records[k]
 		if n > 1 && int(maphash.Bytes(laneSeed, rec.Key)%uint64(n)) != i {

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"slices"
+	"time"
 
 	"github.com/stratalog/strata/log"
 	"github.com/stratalog/strata/record"
@@ -41,14 +42,7 @@ func (r *running[T]) failed(ctx context.Context, f *failure, limit uint64) error
 	r.cut = f.position
 	if d.o.Retry != nil {
 		if wait, again := d.o.Retry.Next(attempts, f.cause, rand.Float64()); again {
-			timer := r.p.l.Options().Clock.NewTimer(wait)
-			defer timer.Stop()
-			select {
-			case <-timer.C():
-				return nil
-			case <-ctx.Done():
-				return ctx.Err()
-			}
+			return r.p.pauseFor(ctx, wait)
 		}
 	}
 	f.event.Attempts = attempts
@@ -72,6 +66,25 @@ func (r *running[T]) failed(ctx context.Context, f *failure, limit uint64) error
 	return r.stop(ctx, f.position, limit, poison)
 }
 
+// pauseFor waits, no longer than the log is open.
+func (p *Projection[T]) pauseFor(ctx context.Context, wait time.Duration) error {
+	timer := p.l.Options().Clock.NewTimer(wait)
+	defer timer.Stop()
+	for {
+		_, changed := p.life.look()
+		if p.life.over() {
+			return ErrClosed
+		}
+		select {
+		case <-timer.C():
+			return nil
+		case <-changed:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}
+
 // stop puts what lies before the commit of an event into the model, and returns the error.
 func (r *running[T]) stop(ctx context.Context, position, limit uint64, poison error) error {
 	r.hold = position
@@ -87,6 +100,9 @@ func (r *running[T]) stop(ctx context.Context, position, limit uint64, poison er
 
 // appendParked appends an event to the topic of parked events, once.
 func (p *Projection[T]) appendParked(ctx context.Context, f *failure) error {
+	if p.heldBack || p.l.Options().ReadOnly {
+		return nil // the model has it
+	}
 	t, err := p.l.Topic(p.d.o.Parked)
 	if errors.Is(err, log.ErrNoTopic) {
 		t, err = p.l.CreateTopic(ctx, p.d.o.Parked, log.TopicOptions{})
@@ -139,7 +155,11 @@ func (p *Projection[T]) Retry(ctx context.Context, position uint64) error {
 		return err
 	}
 	if cause == nil {
-		p.life.update(func(pr *Progress) { pr.Parked-- })
+		p.life.update(func(pr *Progress) {
+			if pr.Phase != Building { // else it is about the other build
+				pr.Parked--
+			}
+		})
 		return nil
 	}
 	again := list[i]
@@ -164,7 +184,11 @@ func (p *Projection[T]) parkedRecord(e *Parked) (log.Record, error) {
 	if err != nil {
 		return log.Record{}, err
 	}
-	return t.Partition(e.Partition).Get(e.Offset)
+	r, err := t.Partition(e.Partition).Get(e.Offset)
+	if err == nil && r.Position != e.Position { // of a topic that was made anew
+		return log.Record{}, &log.LostError{Topic: e.Topic, Partition: e.Partition, From: e.Offset, To: e.Offset + 1}
+	}
+	return r, err
 }
 
 // once has the handler take one record in a transaction of its own. cause is the handler's error.
@@ -173,6 +197,7 @@ func (p *Projection[T]) once(ctx context.Context, b Build, rec log.Record, c Cha
 	if err != nil {
 		return nil, err
 	}
+	defer tx.Rollback() // also when the handler panics
 	var e Event
 	var fx effects
 	m := matcher{o: &p.d.o}
@@ -184,7 +209,6 @@ func (p *Projection[T]) once(ctx context.Context, b Build, rec log.Record, c Cha
 		cause = fx.list[i].run(ctx)
 	}
 	if cause != nil {
-		tx.Rollback()
 		return cause, nil
 	}
 	c.From, c.To = b.Checkpoint, b.Checkpoint

@@ -168,6 +168,56 @@ func TestPoisonParks(t *testing.T) {
 	require.Equal(t, want, content(t, m))
 }
 
+// TestPastParksNothing looks at the past of a projection that parks: the log is as it was afterwards. On a log that
+// was opened read-only the model is made as well.
+func TestPastParksNothing(t *testing.T) {
+	fs := vfs.NewMem()
+	l := openLog(t, fs)
+	s := openStore(t, l)
+	appendAll(t, s, []string{"a", "b"}, "1", "bad")
+	d := projection.Define("sums", 1, projection.Options{Poison: projection.PoisonParks}, sums)
+	end := l.Position()
+	past, err := projection.AsOf(ctx, l, d, end)
+	require.NoError(t, err)
+	want := folded(map[string][]int{"a": {1}})
+	require.Equal(t, want, content(t, past))
+	require.NoError(t, past.Close())
+	require.Equal(t, end, l.Position())
+	_, err = l.Topic("sums.parked")
+	require.ErrorIs(t, err, log.ErrNoTopic)
+	require.NoError(t, l.Close())
+
+	l, err = log.Open("data", log.Options{FS: fs, ReadOnly: true})
+	require.NoError(t, err)
+	m, err := projection.Open(ctx, l, d)
+	require.NoError(t, err)
+	require.NoError(t, m.CatchUp(ctx))
+	require.Equal(t, want, content(t, m))
+	list, err := m.Parked(ctx)
+	require.NoError(t, err)
+	require.Len(t, list, 1)
+	require.NoError(t, l.Close())
+}
+
+// TestRetryEndsWithTheLog closes the log while an event is to be tried again in a while.
+func TestRetryEndsWithTheLog(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := openLog(t, vfs.NewMem())
+		s := openStore(t, l)
+		o := projection.Options{Retry: &timer.Retry{Attempts: 2, First: time.Hour, Even: true}}
+		m, err := projection.Open(ctx, l, projection.Define("sums", 1, o, sums))
+		require.NoError(t, err)
+		appendAll(t, s, []string{"a"}, "bad")
+		done := make(chan error, 1)
+		began := time.Now()
+		go func() { done <- m.Run(ctx) }()
+		synctest.Wait()
+		require.NoError(t, l.Close())
+		require.ErrorIs(t, <-done, projection.ErrClosed)
+		require.Less(t, time.Since(began), time.Hour)
+	})
+}
+
 // TestRetryWaits tries an event again, with growing waits, before it is given up.
 func TestRetryWaits(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -83,9 +83,9 @@ func (p *Projection[T]) Progress() Progress { return p.life.now() }
 
 // WaitFor waits until the model that readers see has all events before position: of a commit whose last
 // record is at q, q+1, which is what aggregate.Result has. So who has appended something reads it. When the
-// last Run has failed its error is returned.
+// last Run has failed its error is returned. While there is no Run it waits for one.
 func (p *Projection[T]) WaitFor(ctx context.Context, position uint64) error {
-	return p.life.waitFor(ctx, position)
+	return p.life.waitFor(ctx, position, false)
 }
 
 // WaitForEnd is WaitFor for all that readers of the log see at the time of the call.
@@ -98,35 +98,58 @@ func (p *Projection[T]) Pause() { p.life.pause(true) }
 func (p *Projection[T]) Resume() { p.life.pause(false) }
 
 // Run carries the model on until ctx ends, which is no error. It builds it anew first where that is due, beside
-// the one that readers see. An event that the handler does not take is a *PoisonError with PoisonStops; damage
-// of the log stops it, too, and is passed over with the other policies. After any error Run may be called
-// again: it begins where the last transaction has ended. Only one Run of a projection is under way at a time,
-// the others are ErrRunning.
+// the one that readers see. An event that the handler does not take is a *PoisonError with PoisonStops. Damage of
+// the log stops it, too, each time: a *log.CorruptError, or a *LostError where a repair has given records up; with
+// the other policies it is passed over. After any error Run may be called again: it begins where the last
+// transaction has ended. Only one Run of a projection is under way at a time, the others are ErrRunning.
 func (p *Projection[T]) Run(ctx context.Context) error {
 	if err := p.life.begin(); err != nil {
 		return err
 	}
-	err := p.run(ctx, nil)
-	if ctx.Err() != nil && errors.Is(err, ctx.Err()) {
-		err = nil
+	if err := p.carryOn(ctx, nil); !ended(ctx, err) {
+		return err
 	}
-	p.life.end(err)
-	p.publish(true)
-	return err
+	return nil
 }
 
 // CatchUp handles all that readers of the log see at the time of the call, and returns. When Run is under way
 // it waits for that.
 func (p *Projection[T]) CatchUp(ctx context.Context) error {
 	end := p.l.Position()
-	if err := p.life.begin(); errors.Is(err, ErrRunning) {
-		return p.WaitFor(ctx, end)
-	} else if err != nil {
-		return err
+	for {
+		err := p.life.begin()
+		if err == nil {
+			break
+		}
+		if errors.Is(err, ErrRunning) {
+			err = p.life.waitFor(ctx, end, true)
+		}
+		if !errors.Is(err, errOver) {
+			return err
+		}
 	}
-	err := p.run(ctx, &end)
-	p.life.end(err)
-	p.publish(true)
+	end = p.l.Position() // not before what another Run has made readers see
+	return p.carryOn(ctx, &end)
+}
+
+// ended reports whether err is that ctx has ended.
+func ended(ctx context.Context, err error) bool { return ctx.Err() != nil && errors.Is(err, ctx.Err()) }
+
+// errPanicked is what those are told who wait for a Run whose handler panics.
+var errPanicked = errors.New("projection: handler panicked")
+
+// carryOn is Run behind life.begin, or, up to a position, CatchUp.
+func (p *Projection[T]) carryOn(ctx context.Context, until *uint64) error {
+	err := errPanicked
+	defer func() {
+		if told := err; ended(ctx, told) {
+			p.life.end(nil)
+		} else {
+			p.life.end(told)
+		}
+		p.publish(true)
+	}()
+	err = p.run(ctx, until)
 	return err
 }
 
@@ -147,8 +170,8 @@ func (p *Projection[T]) run(ctx context.Context, until *uint64) error {
 			if until != nil {
 				end = *until
 			}
-			if err := r.carry(ctx, end); err != nil {
-				return errors.Join(err, r.save(ctx))
+			if err := r.carryPastGaps(ctx, end); err != nil {
+				return r.leave(ctx, err)
 			}
 			if r.at >= end && r.building {
 				if err := r.complete(ctx); err != nil {
@@ -166,7 +189,7 @@ func (p *Projection[T]) run(ctx context.Context, until *uint64) error {
 			p.publish(false)
 		}
 		if err := p.wait(ctx, paused, r.at, changed); err != nil {
-			return errors.Join(err, r.save(ctx))
+			return r.leave(ctx, err)
 		}
 	}
 }
@@ -272,7 +295,13 @@ func (p *Projection[T]) plan(ctx context.Context) (*running[T], error) {
 	if p.heldBack {
 		r.fx.before = ^uint64(0)
 	}
+	if r.gaps, err = p.lost(r.at); err != nil {
+		return nil, err
+	}
 	if !r.building && reset != "" {
+		if err := p.sync(ctx); err != nil {
+			return nil, err
+		}
 		p.board.resetDone(reset)
 	}
 	parked, err := p.store.Parked(ctx, p.d.name, work.Number)

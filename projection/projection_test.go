@@ -2,7 +2,9 @@ package projection_test
 
 import (
 	"context"
+	"fmt"
 	"testing"
+	"testing/synctest"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 	"github.com/stretchr/testify/require"
@@ -65,4 +67,86 @@ func TestRun(t *testing.T) {
 	require.ErrorIs(t, m.Run(ctx), projection.ErrRunning)
 	stop()
 	require.NoError(t, <-done)
+}
+
+// TestCatchUpTakesOver waits for a Run that is under way, and does the rest itself when that ends before.
+func TestCatchUpTakesOver(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := openLog(t, vfs.NewMem())
+		defer l.Close() // within the bubble
+		s := openStore(t, l)
+		gate := make(chan struct{})
+		m, err := projection.Open(ctx, l, projection.Define("sums", 1, projection.Options{BatchEvents: 1}, func(tx *projection.Tx, e *projection.Event) error {
+			<-gate
+			return sums(tx, e)
+		}))
+		require.NoError(t, err)
+		add(t, s, "a", 1)
+		add(t, s, "a", 2)
+		runs, stop := context.WithCancel(ctx)
+		ran, caught := make(chan error, 1), make(chan error, 1)
+		go func() { ran <- m.Run(runs) }()
+		synctest.Wait()
+		go func() { caught <- m.CatchUp(ctx) }()
+		synctest.Wait()
+		stop()
+		gate <- struct{}{}
+		require.NoError(t, <-ran)
+		close(gate)
+		require.NoError(t, <-caught)
+		require.Equal(t, folded(map[string][]int{"a": {1, 2}}), content(t, m))
+	})
+}
+
+// TestEndedCatchUp ends a CatchUp by its context: that is no failure of the projection, and nobody else is told.
+func TestEndedCatchUp(t *testing.T) {
+	l := openLog(t, vfs.NewMem())
+	at := add(t, openStore(t, l), "a", 1)
+	ended, cancel := context.WithCancel(ctx)
+	m, err := projection.Open(ctx, l, projection.Define("sums", 1, projection.Options{}, func(tx *projection.Tx, e *projection.Event) error {
+		if ended.Err() == nil {
+			cancel()
+			return ended.Err()
+		}
+		return sums(tx, e)
+	}))
+	require.NoError(t, err)
+	require.ErrorIs(t, m.CatchUp(ended), context.Canceled)
+	require.Equal(t, projection.Stopped, m.Progress().Phase)
+	told := make(chan error, 1)
+	go func() { told <- m.WaitFor(ctx, at) }()
+	require.NoError(t, m.CatchUp(ctx))
+	require.NoError(t, <-told)
+}
+
+// TestPanic has a handler panic, one after the other and in parallel: who called gets it, those who wait are told,
+// nothing of the transaction is there, and it can be carried on afterwards.
+func TestPanic(t *testing.T) {
+	for _, parallel := range []int{1, 4} {
+		l := openLog(t, vfs.NewMem())
+		s := openStore(t, l)
+		at := uint64(0)
+		for i := range 100 {
+			at = add(t, s, fmt.Sprint("s-", i), i)
+		}
+		bad := true
+		o := projection.Options{Parallel: parallel}
+		m, err := projection.Open(ctx, l, projection.Define("sums", 1, o, func(tx *projection.Tx, e *projection.Event) error {
+			if e.Stream == "s-99" && bad {
+				panic("a bug")
+			}
+			tx.Set(e.Stream, e.Data)
+			return nil
+		}))
+		require.NoError(t, err)
+		told := make(chan error, 1)
+		go func() { told <- m.WaitFor(ctx, at) }()
+		require.Panics(t, func() { _ = m.CatchUp(ctx) })
+		require.ErrorContains(t, <-told, "panicked")
+		_, err = m.Snapshot()
+		require.ErrorIs(t, err, projection.ErrNotReady)
+		bad = false
+		require.NoError(t, m.CatchUp(ctx))
+		require.Len(t, content(t, m), 100)
+	}
 }

@@ -3,8 +3,8 @@ package projection_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"strconv"
-	"sync"
 	"testing"
 
 	"github.com/cockroachdb/pebble/v2"
@@ -45,40 +45,62 @@ func TestRebuildBesideTheOld(t *testing.T) {
 	running, stop := context.WithCancel(ctx)
 	done := make(chan error, 1)
 	go func() { done <- m.Run(running) }()
-	look := func() (string, int) {
+	look := func() (mark string, total int, err error) {
 		sn, err := m.Snapshot()
-		require.NoError(t, err)
-		all := content(t, sn)
-		require.NoError(t, sn.Close())
-		total, err := strconv.Atoi(all["total"])
-		require.NoError(t, err)
-		require.Len(t, all, 12, "no empty or half model")
-		require.GreaterOrEqual(t, total, events)
-		require.Equal(t, map[string]int{"old": 1, "new": 2}[all["mark"]], sn.Version())
-		return all["mark"], total
-	}
-	var wg sync.WaitGroup
-	for range 3 {
-		wg.Go(func() {
-			for mark := "old"; ; {
-				now, _ := look()
-				if mark == "new" {
-					require.Equal(t, "new", now)
-					return
-				}
-				if mark = now; mark == "old" {
-					v, ok, err := m.Get("mark")
-					require.True(t, ok)
-					require.NoError(t, err)
-					mark = string(v)
+		if err != nil {
+			return "", 0, err
+		}
+		defer func() { err = errors.Join(err, sn.Close()) }()
+		keys := 0
+		for kv, err := range sn.Range("", "") {
+			if err != nil {
+				return "", 0, err
+			}
+			switch keys++; kv.Key {
+			case "mark":
+				mark = string(kv.Value)
+			case "total":
+				if total, err = strconv.Atoi(string(kv.Value)); err != nil {
+					return "", 0, err
 				}
 			}
-		})
+		}
+		if version := map[string]int{"old": 1, "new": 2}[mark]; keys != 12 || total < events || version != sn.Version() {
+			return "", 0, fmt.Errorf("an empty or half model: %d keys, total %d, mark %q of version %d", keys, total, mark, sn.Version())
+		}
+		return mark, total, nil
+	}
+	watch := func() error {
+		for mark := "old"; ; {
+			now, _, err := look()
+			if err != nil {
+				return err
+			}
+			if mark == "new" {
+				if now != "new" {
+					return fmt.Errorf("%q behind the new one", now)
+				}
+				return nil
+			}
+			if mark = now; mark == "old" {
+				v, ok, err := m.Get("mark")
+				if err != nil || !ok {
+					return fmt.Errorf("get: %v, %w", ok, err)
+				}
+				mark = string(v)
+			}
+		}
+	}
+	const readers = 3
+	watched := make(chan error, readers)
+	for range readers {
+		go func() { watched <- watch() }()
 	}
 	for range events / 2 {
 		gate <- struct{}{}
 	}
-	mark, total := look()
+	mark, total, err := look()
+	require.NoError(t, err)
 	require.Equal(t, "old", mark)
 	require.Equal(t, events, total)
 	pr := m.Progress()
@@ -88,9 +110,12 @@ func TestRebuildBesideTheOld(t *testing.T) {
 	require.Less(t, pr.Position, pr.ActivePosition)
 	add(t, s, "account-0", 1) // comes while it is built
 	close(gate)
-	wg.Wait()
+	for range readers {
+		require.NoError(t, <-watched)
+	}
 	require.NoError(t, m.WaitForEnd(ctx))
-	mark, total = look()
+	mark, total, err = look()
+	require.NoError(t, err)
 	require.Equal(t, "new", mark)
 	require.Equal(t, events+1, total)
 	stop()

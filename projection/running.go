@@ -30,6 +30,8 @@ type running[T any] struct {
 	event  Event
 	// gathered are the records of tx that are handled when it is committed, where that is done in parallel.
 	gathered gathered
+	// gaps are those behind at that take events from the model, by position.
+	gaps []*LostError
 	// parking are those of passed that tx has met.
 	parking []Parked
 
@@ -104,7 +106,7 @@ func (r *running[T]) read(ctx context.Context, limit uint64) error {
 	for rec, err := range r.p.l.Read(log.AtPosition(r.at), o) {
 		if err != nil {
 			if !r.passable(err) {
-				return errors.Join(err, r.commit(ctx))
+				return r.stopped(ctx, limit, err)
 			}
 			continue
 		}
@@ -145,6 +147,52 @@ func (r *running[T]) between(ctx context.Context, behind *Checkpoint) (over bool
 		}
 	}
 	return over, nil
+}
+
+// stopped commits what lies in front of an error of reading, and returns it. When that was met within a commit of the
+// log, the checkpoint must not lie behind that commit: all before it is read again.
+func (r *running[T]) stopped(ctx context.Context, limit uint64, cause error) error {
+	if !r.within(cause) {
+		return errors.Join(cause, r.commit(ctx))
+	}
+	r.rollback()
+	if r.hold > 0 {
+		return cause // what is asked for lies behind
+	}
+	r.hold = r.done.Position - 1
+	err := r.read(ctx, limit)
+	r.hold = 0
+	return errors.Join(cause, err)
+}
+
+// within reports whether what was read last is of the commit in which damage was met, or may be.
+func (r *running[T]) within(cause error) bool {
+	if r.done.Log == (log.UUID{}) {
+		return false // nothing was read
+	}
+	var corrupt *log.CorruptError
+	var lost *log.LostError
+	switch {
+	case errors.As(cause, &corrupt):
+		return corrupt.Position < r.done.Position
+	case errors.As(cause, &lost):
+		t, err := r.p.l.Topic(lost.Topic)
+		if err != nil {
+			return true
+		}
+		rec, err := t.Partition(lost.Partition).Get(lost.To)
+		return err != nil || rec.Position < r.done.Position
+	}
+	return false
+}
+
+// leave stores how far the build has come, behind an error that ends the run.
+func (r *running[T]) leave(ctx context.Context, cause error) error {
+	err := r.save(ctx)
+	if err != nil && ended(ctx, cause) {
+		return err // rather than that ctx has ended
+	}
+	return errors.Join(cause, err)
 }
 
 // passable reports whether an error of reading is passed over.
@@ -319,6 +367,9 @@ func (r *running[T]) complete(ctx context.Context) error {
 	r.building = false
 	p.life.update(func(pr *Progress) { pr.Phase, pr.ActiveVersion = Live, r.work.Version })
 	r.advanced(0)
+	if err := p.sync(ctx); err != nil { // what readers saw once they see, whatever crashes
+		return err
+	}
 	if old := r.active; old != nil {
 		if err := p.store.Drop(ctx, p.d.name, *old); err != nil {
 			return fmt.Errorf("projection: %q: drop version %d: %w", p.d.name, old.Version, err)

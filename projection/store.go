@@ -33,7 +33,7 @@ type Transaction[T any] interface {
 	// Commit stores what handlers wrote together with a change, if the stored checkpoint is the one that the
 	// change comes from; otherwise the error is a *FencedError. It ends the transaction in any case.
 	Commit(ctx context.Context, c Change) error
-	// Rollback ends the transaction without a trace.
+	// Rollback ends the transaction without a trace. Behind Commit it does nothing.
 	Rollback()
 }
 

@@ -111,6 +111,7 @@ func (s *PebbleStore) watch(ctx context.Context, name, key string) iter.Seq2[Val
 			}
 			select {
 			case <-w.wake:
+			case <-s.deadC: // which the next look tells
 			case <-ctx.Done():
 				yield(Value{}, ctx.Err())
 				return
