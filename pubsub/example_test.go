@@ -152,12 +152,19 @@ func ExampleExchanges_SetTarget() {
 		fmt.Println(err)
 		return
 	}
-	messages, err := mails.Receive(ctx, queue.ReceiveOptions{})
+	// What a message asks of its queue goes along.
+	urgent := queue.Message{Value: []byte("refused"), Priority: 9}.Record()
+	if _, err := exchanges.Publish(ctx, pubsub.Publication{Exchange: "orders", Record: urgent}); err != nil {
+		fmt.Println(err)
+		return
+	}
+	messages, err := mails.Receive(ctx, queue.ReceiveOptions{Max: 2})
 	for _, m := range messages {
 		fmt.Println(string(m.Value), m.Ack(ctx))
 	}
 	fmt.Println(err)
 	// Output:
+	// refused <nil>
 	// paid <nil>
 	// <nil>
 }

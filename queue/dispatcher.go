@@ -31,6 +31,9 @@ type dispatcher struct {
 	dead atomic.Pointer[dispatcher]
 	// unsettled says that this process has made changes that the view may not have told yet.
 	unsettled atomic.Bool
+	// staged says that commits of others may bring messages with a priority or a delay: the view may not have
+	// told of the last ones, whenever one looks.
+	staged atomic.Bool
 	// consumers counts Run and Consume.
 	consumers atomic.Int64
 
@@ -121,7 +124,7 @@ func (d *dispatcher) settle(ctx context.Context) error {
 	if !d.loaded {
 		return d.load(ctx)
 	}
-	if d.unsettled.Load() {
+	if d.unsettled.Load() || d.staged.Load() {
 		return d.settleView(ctx)
 	}
 	return d.drain(ctx)

@@ -156,6 +156,9 @@ func (q *Queue) Stage(c *log.Commit, messages ...Message) error {
 		}
 		d.noteRemoved(&s)
 	}
+	if special(messages) {
+		q.d.staged.Store(true)
+	}
 	return q.d.stage(c, messages)
 }
 

@@ -12,8 +12,9 @@ import (
 //
 //	exchanges.SetTarget(pubsub.ToQueue, queue.Sender(l))
 //
-// The message has the record's key, value and headers, and otherwise what the queue was declared with. A
-// queue that is not there, or is being deleted, is a *log.TopicError.
+// The message has the record's key, value and headers, and what Message.Record has made headers of; what the queue
+// cannot do, as priorities on an ordered one, is left out. With a DedupID that was sent before, the commit as a
+// whole is a duplicate. A queue that is not there, or is being deleted, is a *log.TopicError.
 func Sender(l *log.Log) func(ctx context.Context, c *log.Commit, name string, r log.Record) error {
 	return func(ctx context.Context, c *log.Commit, name string, r log.Record) error {
 		dir, err := open(ctx, l)
@@ -31,7 +32,11 @@ func Sender(l *log.Log) func(ctx context.Context, c *log.Commit, name string, r 
 		if err != nil {
 			return err
 		}
-		return q.Stage(c, Message{Key: r.Key, Value: r.Value, Headers: r.Headers})
+		m, why := carried(&r, &q.d.o)
+		if why != "" {
+			return &InvalidError{Queue: name, Reason: why}
+		}
+		return q.Stage(c, m)
 	}
 }
 
