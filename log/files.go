@@ -20,7 +20,9 @@ type files struct {
 	mu     sync.Mutex
 	all    map[*sharedFile]struct{} // guarded by mu
 	opened int                      // of all, how many have an open file; guarded by mu
-	closed bool                     // guarded by mu
+	// mappings is how many of all are mapped. Guarded by mu.
+	mappings int
+	closed   bool // guarded by mu
 }
 
 func newFiles(fs vfs.FS, limit int) *files {
@@ -34,6 +36,7 @@ type sharedFile struct {
 	owner    *files
 	used     atomic.Uint64
 	pinned   atomic.Bool
+	mapped   mapState
 
 	mu   sync.RWMutex
 	path string // guarded by mu; changes with Rename
@@ -154,6 +157,7 @@ func (s *sharedFile) drop() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.gone = true
+	s.unmapLocked()
 	if s.File == nil {
 		return nil
 	}
@@ -199,15 +203,6 @@ func (s *sharedFile) reopen() error {
 	s.owner.mu.Unlock()
 	s.owner.evict(s)
 	return nil
-}
-
-// ReadAt reads as io.ReaderAt says.
-func (s *sharedFile) ReadAt(b []byte, at int64) (int, error) {
-	if err := s.acquire(); err != nil {
-		return 0, err
-	}
-	defer s.mu.RUnlock()
-	return s.File.ReadAt(b, at)
 }
 
 // WriteAt writes as io.WriterAt says. The file must be pinned.
@@ -263,6 +258,9 @@ func (s *sharedFile) Close() error {
 		delete(f.all, s)
 		if s.isOpen() {
 			f.opened--
+		}
+		if s.isMapped() {
+			f.mappings--
 		}
 	}
 	f.mu.Unlock()

@@ -113,6 +113,9 @@ type Log struct {
 	count   counters
 	waiters sync.Pool // of *waiter whose commits are decided
 	walkers sync.Pool // of *walker whose loops have ended
+	// remembering bounds what the segments remember of their frames.
+	remembering  memory
+	pointReaders sync.Pool // of *pointReader
 }
 
 // place is an end of the log: the position behind it, and the byte behind its last frame.

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	iofs "io/fs"
+	"sync"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 
@@ -52,7 +53,7 @@ func Open(dir string, options Options) (*Log, error) {
 func newLog(dir string, o Options) *Log {
 	l := &Log{
 		o: o, dir: dir, fs: o.FS, logDir: o.FS.PathJoin(dir, "log"), files: newFiles(o.FS, openFiles),
-		pending: &group{},
+		pending: &group{}, pointReaders: sync.Pool{New: func() any { return new(pointReader) }},
 	}
 	l.applier, l.store = &applier{l: l}, newStore(l)
 	l.catalog = newCatalog(l)

@@ -267,24 +267,6 @@ func (c *cursor) wait(ctx context.Context) error {
 	}
 }
 
-// Get returns the record of p at offset. Its bytes are the caller's. The error is a *RangeError when
-// there is no such record yet, a *LostError when it is gone.
-func (p *Partition) Get(offset int64) (Record, error) {
-	if err := p.check(); err != nil {
-		return Record{}, err
-	}
-	if next := p.Next(); offset < 0 || offset >= next {
-		return Record{}, &RangeError{Topic: p.topic.name, Partition: p.index, Offset: offset, Next: next}
-	}
-	for r, err := range p.Read(AtOffset(offset)) {
-		if err != nil {
-			return Record{}, err
-		}
-		return r.Clone(), nil
-	}
-	return Record{}, &RangeError{Topic: p.topic.name, Partition: p.index, Offset: offset, Next: p.Next()}
-}
-
 // RawBatch is a batch as it is stored.
 type RawBatch struct {
 	Topic     string

@@ -29,6 +29,8 @@ type part struct {
 	memory atomic.Pointer[index.Memory]
 	// tables are those of the catalog frame, when they are small and were read once. They never change.
 	tables atomic.Pointer[[]byte]
+	// remembered is what is known of frames that were checked for point reads.
+	remembered remembered
 
 	mu      sync.Mutex
 	seg     *segment.Segment // opened when first used; guarded by mu

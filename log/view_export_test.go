@@ -15,3 +15,10 @@ func (l *Log) CachedStateBytes() int64 {
 	defer l.store.release()
 	return l.store.db.Metrics().BlockCache.Size
 }
+
+// MappedFiles returns how many files are mapped.
+func (l *Log) MappedFiles() int {
+	l.files.mu.Lock()
+	defer l.files.mu.Unlock()
+	return l.files.mappings
+}

@@ -144,9 +144,15 @@ func (s *Segment) Close() error {
 // ReadFrame reads and checks the frame at byte position at, which must end at limit or before. The
 // frame's bytes are in buf where that is large enough. Errors are a *CorruptError or one of reading.
 func (s *Segment) ReadFrame(buf []byte, at, limit int64) (Frame, error) {
-	const first = 4 << 10
+	return s.ReadFrameOf(buf, at, limit, 4<<10)
+}
+
+// ReadFrameOf is ReadFrame of a frame that has probably so many bytes: then it is read at once.
+func (s *Segment) ReadFrameOf(buf []byte, at, limit int64, length int) (Frame, error) {
+	first := min(max(length+FrameAlign-1, 0)&^(FrameAlign-1), longestRead)
+	first = max(first, FrameHeadBytes)
 	buf = sized(buf, first)
-	n, err := readFull(s.file, buf[:min(first, max(0, limit-at))], at)
+	n, err := readFull(s.file, buf[:min(int64(first), max(0, limit-at))], at)
 	if err != nil {
 		return Frame{}, s.ioError("read", at, err)
 	}

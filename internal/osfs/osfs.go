@@ -14,6 +14,20 @@ var Default vfs.FS = private{vfs.Default}
 
 type private struct{ vfs.FS }
 
+// file is a file that can be mapped into memory.
+type file struct{ vfs.File }
+
+func mappable(f vfs.File, err error) (vfs.File, error) {
+	if err != nil {
+		return nil, err
+	}
+	return file{f}, nil
+}
+
+func (p private) Open(name string, opts ...vfs.OpenOption) (vfs.File, error) {
+	return mappable(p.FS.Open(name, opts...))
+}
+
 func (p private) Create(name string, category vfs.DiskWriteCategory) (vfs.File, error) {
 	f, err := p.FS.Create(name, category)
 	if err != nil {
@@ -26,9 +40,9 @@ func (p private) OpenReadWrite(name string, category vfs.DiskWriteCategory, opts
 	_, missing := os.Lstat(name)
 	f, err := p.FS.OpenReadWrite(name, category, opts...)
 	if err != nil || missing == nil {
-		return f, err
+		return mappable(f, err)
 	}
-	return restrict(name, f)
+	return mappable(restrict(name, f))
 }
 
 // Unwrap returns the file system below.

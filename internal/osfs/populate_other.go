@@ -1,0 +1,5 @@
+//go:build (darwin || freebsd) && (amd64 || arm64)
+
+package osfs
+
+func populate([]byte) {}

@@ -1,0 +1,119 @@
+package log
+
+import (
+	"math"
+
+	"github.com/stratalog/strata/record"
+	"github.com/stratalog/strata/segment"
+)
+
+// Get returns the record of p at offset. Its bytes are the caller's. The error is a *RangeError when
+// there is no such record yet, a *LostError when it is gone.
+//
+// The commit that the record is part of is checked when this process first reads a record of it in this way,
+// and the record by itself whenever it is read.
+func (p *Partition) Get(offset int64) (Record, error) {
+	if err := p.check(); err != nil {
+		return Record{}, err
+	}
+	if next := p.Next(); offset < 0 || offset >= next {
+		return Record{}, &RangeError{Topic: p.topic.name, Partition: p.index, Offset: offset, Next: next}
+	}
+	var r Record
+	if p.point(offset, &r) {
+		return r, nil
+	}
+	for r, err := range p.Read(AtOffset(offset)) {
+		if err != nil {
+			return Record{}, err
+		}
+		return r.Clone(), nil
+	}
+	return Record{}, &RangeError{Topic: p.topic.name, Partition: p.index, Offset: offset, Next: p.Next()}
+}
+
+// point fills r with the record at offset, which is below what is synced, and reports whether it could. Where
+// anything is not as it should be it reports false: a loop over the records then tells what.
+func (p *Partition) point(offset int64, r *Record) bool {
+	l := p.topic.l
+	ps := *l.parts.Load()
+	if len(ps) == 0 {
+		return false
+	}
+	i, err := l.locate(ps, p.number, offset)
+	if err != nil {
+		return false
+	}
+	m := &ps[i].remembered
+	if spot, ok := m.find(p.number, offset); ok {
+		seg, err := ps[i].open()
+		if err != nil {
+			return false
+		}
+		if ok, err = seg.ReadRecord(spot, make([]byte, spot.Length), r); err != nil || !ok {
+			l.remembering.forget(m, p.number, offset)
+			return false
+		}
+		l.count.readBytes.Add(int64(spot.Length))
+		r.Topic, r.Partition = p.topic.name, p.index
+		return true
+	}
+	idx, err := l.index(ps, i)
+	if err != nil {
+		return false
+	}
+	e, ok, err := idx.Find(p.number, offset)
+	if err != nil || !ok || offset < e.Offset {
+		return false
+	}
+	seg, err := ps[i].open()
+	return err == nil && l.pointInFrame(seg, m, e.Byte, int(e.Bytes), p, offset, r)
+}
+
+// pointInFrame reads and checks the frame at a byte position, in which a batch of about so many bytes is, and
+// takes the record out of that. A large frame is remembered.
+func (l *Log) pointInFrame(seg *segment.Segment, m *remembered, at int64, bytes int, p *Partition, offset int64, r *Record) bool {
+	b := l.pointReaders.Get().(*pointReader)
+	defer l.pointReaders.Put(b)
+	f, err := seg.ReadFrameOf(b.buf, at, math.MaxInt64, segment.FrameHeadBytes+segment.EntryHeadBytes+bytes)
+	if err != nil {
+		return false
+	}
+	l.count.readFrames.Add(1)
+	l.count.readBytes.Add(int64(f.Length))
+	if b.buf = f.Bytes[:0]; cap(b.buf) > keptPointBytes {
+		b.buf = nil
+	}
+	if f.Length >= rememberedFrame {
+		if b.checked = f.Checked(b.checked[:0]); len(b.checked) > 0 {
+			l.remembering.remember(m, b.checked)
+			clear(b.checked)
+			seg.Warm(&f)
+		}
+	}
+	if f.Kind != segment.Commit || !f.FindEntry(p.number, offset, &b.entry) {
+		return false
+	}
+	e := &b.entry
+	if b.decoder.Reset(e.Batch, maxDecodedBytes) != nil || b.decoder.SkipTo(offset) != nil {
+		return false
+	}
+	if ok, err := b.decoder.Next(r); err != nil || !ok || r.Offset != offset {
+		return false
+	}
+	*r = r.Clone()
+	r.Topic, r.Partition = p.topic.name, p.index
+	r.Position = e.Position + uint64(offset-e.Head.BaseOffset)
+	return true
+}
+
+// keptPointBytes is how large a buffer a pointReader keeps for its next use.
+const keptPointBytes = 256 << 10
+
+// pointReader is what reading a record out of a whole frame takes.
+type pointReader struct {
+	buf     []byte
+	entry   segment.Entry
+	decoder record.Decoder
+	checked []*segment.Checked
+}
