@@ -25,10 +25,13 @@ func (w *world) receive() {
 		until = now.Add(o.Lease)
 	}
 	want := q.canGo(now)
-	leased, plain := 0, true
+	leased, expired, plain := 0, 0, true
 	for _, m := range q.live {
 		if m.leased {
 			leased++
+		}
+		if m.expired(now) {
+			expired++
 		}
 		plain = plain && m.priority == 0 && m.expires.IsZero() && (!w.tiny || m.due.IsZero())
 	}
@@ -41,8 +44,8 @@ func (w *world) receive() {
 	}
 	ms, err := w.queue(name).Receive(ctx, o)
 	require.NoError(w.t, err)
-	if w.tiny && len(ms) > 0 {
-		require.LessOrEqual(w.t, len(ms), min(most, len(want)), "%s of %v", name, want) // others were set aside
+	if (w.tiny || expired > 8) && len(ms) > 0 { // others were set aside, or died, as many as one commit does
+		require.LessOrEqual(w.t, len(ms), min(most, len(want)), "%s of %v", name, want)
 	} else {
 		require.Len(w.t, ms, min(most, len(want)), "%s of %v", name, want)
 	}

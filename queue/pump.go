@@ -5,6 +5,7 @@ import (
 	"errors"
 	"time"
 
+	"github.com/stratalog/strata/internal/clock"
 	"github.com/stratalog/strata/log"
 	retry "github.com/stratalog/strata/timer"
 )
@@ -27,7 +28,6 @@ func (d *dispatcher) pump() {
 			case <-timer.C():
 			}
 		}
-		asOf := clock.Monotonic()
 		next, err := d.turn(d.dir.ctx)
 		switch {
 		case errors.Is(err, ErrNoQueue) || errors.Is(err, log.ErrClosed) || d.dir.ctx.Err() != nil:
@@ -43,10 +43,21 @@ func (d *dispatcher) pump() {
 		if next == 0 {
 			continue
 		}
+		d.sleepUntil(next, timer)
+	}
+}
+
+// sleepUntil sets the timer for when the log's time is next.
+func (d *dispatcher) sleepUntil(next int64, timer clock.Timer) {
+	mono := d.dir.l.Options().Clock.Monotonic
+	for set := false; !set; {
+		begun := mono()
+		left := time.Duration(next-d.now()) * time.Microsecond
 		// The log's time can run faster than the monotonic clock, by a tenth at most, while it is drawn to
 		// the wall clock; so the last part is slept separately.
-		left := time.Duration(next-d.now())*time.Microsecond - (clock.Monotonic() - asOf)
 		timer.Reset(max(left-left/11, time.Microsecond))
+		// Who was held up between looking at the time and setting the timer sets it again.
+		set = mono()-begun < time.Millisecond
 	}
 }
 
