@@ -104,6 +104,7 @@ type Log struct {
 
 	attached attachments
 	scribe   scribe
+	syncer   syncer
 	preparer preparer
 	watcher  watcher // of a log that was opened read-only
 	closing  sync.Once

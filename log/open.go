@@ -46,6 +46,7 @@ func Open(dir string, options Options) (*Log, error) {
 		return nil, errors.Join(err, l.files.closeAll(), l.lock.release())
 	}
 	l.scribe.start(l)
+	l.syncer.start(l)
 	l.preparer.start(l)
 	return l, nil
 }
@@ -479,6 +480,7 @@ func (l *Log) close() error {
 	}
 	l.applier.stopping.Store(true)
 	l.scribe.end()
+	l.syncer.end()
 	l.takePen() // and keep it
 	err := l.writePending()
 	if err == nil {

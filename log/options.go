@@ -55,7 +55,8 @@ type Options struct {
 	// Durability is that of commits which do not ask for another. Zero is Synced.
 	Durability Durability
 	// SyncInterval is the longest time for which a written commit stays unsynced. Zero is 100 ms; a
-	// negative value leaves syncing to sealing, to Close, and to those who wait for it.
+	// negative value leaves syncing to those who wait for it, to Close, and to sealing, which begins
+	// early: a goroutine of its own syncs whenever 8 MiB are not.
 	SyncInterval time.Duration
 	// SegmentBytes is the size at which a segment is sealed, at least 64 KiB. Zero is 128 MiB.
 	SegmentBytes int64

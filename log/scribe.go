@@ -8,8 +8,8 @@ import (
 	"github.com/stratalog/strata/segment"
 )
 
-// The scribe is the log's own goroutine. It writes what nobody waits for by blocking, syncs what was
-// only written, and adds an end mark when the log has come to rest.
+// The scribe is the log's own goroutine. It writes what nobody waits for by blocking, and adds an end mark
+// when the log has come to rest.
 
 const (
 	bufferedAfter = 2 * time.Millisecond  // how long buffered commits wait to be written
@@ -23,8 +23,8 @@ type scribe struct {
 	done chan struct{}
 	// awake says that the scribe will look again by itself.
 	awake atomic.Bool
-	// lastWrite and unsyncedSince are on the monotonic clock; unsyncedSince is 0 when there is nothing.
-	lastWrite, unsyncedSince atomic.Int64
+	// lastWrite is on the monotonic clock.
+	lastWrite atomic.Int64
 	// bufferedSince is when the oldest buffered commit came, 0 when there is none. Guarded by Log.mu.
 	bufferedSince time.Duration
 }
@@ -48,11 +48,8 @@ func (s *scribe) wake() {
 }
 
 // wrote tells that a commit group was written, at the time now.
-func (s *scribe) wrote(now time.Duration, synced bool) {
+func (s *scribe) wrote(now time.Duration) {
 	s.lastWrite.Store(int64(now))
-	if !synced {
-		s.unsyncedSince.CompareAndSwap(0, int64(now)|1)
-	}
 	if !s.awake.Swap(true) {
 		s.wake()
 	}
@@ -104,15 +101,6 @@ func (l *Log) scribeTurn() time.Duration {
 		}
 	}
 	now := l.o.Clock.Monotonic()
-	if since := l.scribe.unsyncedSince.Load(); since != 0 && l.o.SyncInterval > 0 {
-		if due := time.Duration(since) + l.o.SyncInterval; due <= now {
-			if err := l.syncWritten(); err != nil {
-				_ = l.fail(err, nil)
-			}
-		} else {
-			soonest(due - now)
-		}
-	}
 	l.scribe.awake.Store(false)
 	if due := time.Duration(l.scribe.lastWrite.Load()) + idleAfter; due > now {
 		l.scribe.awake.Store(true)

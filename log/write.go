@@ -89,7 +89,10 @@ func (l *Log) writeGroup(g *group, part *part, seg *segment.Segment, claimed int
 	l.count.writtenBytes.Add(g.bytes)
 	ended := l.o.Clock.Monotonic()
 	l.count.write.observe(int64(ended - started))
-	l.scribe.wrote(ended, g.sync)
+	l.scribe.wrote(ended)
+	if !g.sync {
+		l.syncer.wrote(ended, g.bytes)
+	}
 	l.preparer.wrote(g.bytes)
 	l.applier.grew(g.bytes)
 	if g.unsynced && g.sync {
@@ -162,7 +165,9 @@ func (l *Log) syncWritten() error {
 	if l.syncErr != nil {
 		return l.syncErr
 	}
-	l.scribe.unsyncedSince.Store(0) // before looking: a later write sets it again
+	// Before looking: a later write sets them again.
+	l.syncer.since.Store(0)
+	l.syncer.bytes.Store(0)
 	l.endMu.Lock()
 	to := l.written
 	if l.synced == to {

@@ -1,0 +1,88 @@
+package log
+
+import (
+	"sync/atomic"
+	"time"
+)
+
+// syncAfter is how many bytes may be written before the syncer begins to make them durable, whatever the
+// interval: a segment must be synced before the next one begins, and who waits for 128 MiB to reach the
+// disk waits for a tenth of a second.
+const syncAfter = 8 << 20
+
+// syncer is the goroutine that makes durable what nobody waits for. It is one of its own, so that the scribe
+// goes on writing meanwhile.
+type syncer struct {
+	kick chan struct{} // has room for one
+	stop chan struct{}
+	done chan struct{}
+	// since is when the oldest bytes that are not synced were written, on the monotonic clock, 0 when there
+	// are none; bytes is how many were written since the last sync by the syncer began.
+	since, bytes atomic.Int64
+}
+
+func (s *syncer) start(l *Log) {
+	s.kick, s.stop, s.done = make(chan struct{}, 1), make(chan struct{}), make(chan struct{})
+	go s.run(l)
+}
+
+// end stops the syncer and waits for it.
+func (s *syncer) end() {
+	close(s.stop)
+	<-s.done
+}
+
+// wrote tells that n bytes were written, at the time now, that nobody waits to be synced.
+func (s *syncer) wrote(now time.Duration, n int64) {
+	first := s.since.CompareAndSwap(0, int64(now)|1)
+	bytes := s.bytes.Add(n)
+	if first || bytes >= syncAfter && bytes-n < syncAfter {
+		select {
+		case s.kick <- struct{}{}:
+		default:
+		}
+	}
+}
+
+func (s *syncer) run(l *Log) {
+	defer close(s.done)
+	timer := l.o.Clock.NewTimer(time.Hour)
+	defer timer.Stop()
+	for {
+		select {
+		case <-s.stop:
+			return
+		case <-s.kick:
+		case <-timer.C():
+		}
+		if next := s.turn(l); next > 0 {
+			timer.Reset(next)
+		} else {
+			timer.Stop()
+		}
+	}
+}
+
+// turn syncs what is due and returns when to look again, 0 for when something is written.
+func (s *syncer) turn(l *Log) time.Duration {
+	since := s.since.Load()
+	if since == 0 {
+		return 0
+	}
+	if s.bytes.Load() < syncAfter {
+		if l.o.SyncInterval < 0 {
+			return 0
+		}
+		if due := time.Duration(since) + l.o.SyncInterval - l.o.Clock.Monotonic(); due > 0 {
+			return due
+		}
+	}
+	if err := l.syncWritten(); err != nil {
+		_ = l.fail(err, nil)
+		return 0
+	}
+	if s.bytes.Load() >= syncAfter {
+		return 1
+	}
+	return l.o.SyncInterval
+}
