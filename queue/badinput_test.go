@@ -99,6 +99,8 @@ func TestImpossibleMessages(t *testing.T) {
 		_, err := ordered.Send(ctx, m)
 		require.ErrorContains(t, err, want)
 	}
+	twice := queue.Message{DedupID: "x"}
+	require.ErrorContains(t, ordered.Stage(b.l.NewCommit(), twice, queue.Message{}, twice), "the same DedupID")
 	_, err := plain.Send(ctx)
 	require.ErrorIs(t, err, log.ErrEmpty)
 	require.Zero(t, b.stats(plain).Sent+b.stats(ordered).Sent)

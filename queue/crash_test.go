@@ -3,6 +3,7 @@ package queue_test
 import (
 	"errors"
 	"fmt"
+	"os"
 	"testing"
 
 	"github.com/stratalog/strata/fuzz/harness"
@@ -171,14 +172,18 @@ func onePlaceEach(l *log.Log, notes []harness.Note) error {
 }
 
 // TestFault_S11_CrashAtEveryOperation crashes send, receive, failures, dead letter, redrive and
-// acknowledgement before and after each file operation.
+// acknowledgement before and after each file operation: on an even selection of the images, or on all with
+// STRATA_IMAGES=all.
 func TestFault_S11_CrashAtEveryOperation(t *testing.T) {
 	w := harness.Workload{
 		Name: "dead and back", Options: log.Options{SegmentBytes: 64 << 10, SyncInterval: -1}, Opaque: true,
 		Steps: deadAndBack, Check: onePlaceEach,
 	}
-	o, floor := harness.Options{Deep: 64}, 3000
-	if testing.Short() {
+	o, floor := harness.Options{Deep: 64, Limit: 1200}, 1200
+	switch {
+	case os.Getenv("STRATA_IMAGES") == "all":
+		o.Limit, floor = 0, 3000
+	case testing.Short():
 		o.Limit, floor = 250, 250
 	}
 	s := harness.Run(t, w, o)

@@ -172,7 +172,7 @@ func (m *Delivery) Nack(ctx context.Context, cause error) error {
 }
 
 // NackAfter says that an attempt has failed, and why. The message can be received again after wait, 0 for
-// at once, however many attempts were made; it goes to the end of none.
+// at once, however many attempts were made: it does not go to the dead letters.
 func (m *Delivery) NackAfter(ctx context.Context, wait time.Duration, cause error) error {
 	o := outcome{what: returned, offset: m.Offset, cause: causeOf(cause)}
 	if wait > 0 {

@@ -75,7 +75,7 @@ func TestRunHandlesEachOnce(t *testing.T) {
 // TestRunWithFailures has handlers fail at random: each message is tried until it is done or dead, no more
 // often than it may be, and never before its backoff is over. Time is that of a bubble.
 func TestRunWithFailures(t *testing.T) {
-	n := 20_000
+	n := 100_000
 	if testing.Short() {
 		n = 2_000
 	}

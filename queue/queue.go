@@ -145,8 +145,8 @@ func (d *dispatcher) neverFits(messages []Message) bool {
 
 // Stage adds messages to c: they are sent when c is committed, with everything else in it. On a queue
 // that is full c gets a *FullError then, also with WaitWhenFull (what has left the queue by the time of Stage makes
-// room), and with a DedupID that was sent before c
-// as a whole is a duplicate. c keeps no reference to the messages.
+// room), and with a DedupID that was sent before c as a whole is a duplicate; two messages of c cannot have the
+// same. c keeps no reference to the messages.
 func (q *Queue) Stage(c *log.Commit, messages ...Message) error {
 	if d := q.d; d.o.bounded() {
 		// Send finds out when it is refused; nobody does here.
@@ -166,6 +166,7 @@ func (d *dispatcher) stage(c *log.Commit, messages []Message) error {
 	now := d.dir.l.Now()
 	records := make([]log.Record, len(messages))
 	bytes := int64(0)
+	var seen map[string]bool // DedupIDs
 	for i := range messages {
 		m := &messages[i]
 		if why := m.check(&d.o); why != "" {
@@ -178,6 +179,15 @@ func (d *dispatcher) stage(c *log.Commit, messages []Message) error {
 		bytes += size(&records[i])
 		if m.DedupID == "" {
 			continue
+		}
+		if seen[m.DedupID] {
+			return &InvalidError{d.name, i, "an earlier one has the same DedupID"}
+		}
+		if seen == nil && i+1 < len(messages) {
+			seen = map[string]bool{}
+		}
+		if seen != nil {
+			seen[m.DedupID] = true
 		}
 		u := dedup{now: now.UnixMicro()}
 		if d.o.Dedup > 0 {
