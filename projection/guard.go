@@ -6,6 +6,7 @@ import (
 	"runtime"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 )
@@ -45,6 +46,21 @@ func (f *guarded) Sync() error {
 	return err
 }
 
+// ReadAt takes its time to say that the file was closed for Pebble: who reads then is a compaction of a Pebble that was
+// given up, which tries again at once, for as long as the process lives.
+func (f *guarded) ReadAt(b []byte, at int64) (int, error) {
+	n, err := f.File.ReadAt(b, at)
+	if err != nil && !f.g.has(f.File) {
+		timer := f.g.s.clock.NewTimer(longAfter)
+		defer timer.Stop()
+		<-timer.C()
+	}
+	return n, err
+}
+
+// longAfter is how long a Pebble that was given up waits between two attempts.
+const longAfter = time.Minute
+
 type guardedLock struct {
 	io.Closer
 	g *guard
@@ -64,6 +80,14 @@ func (g *guard) forget(c io.Closer) bool {
 	_, was := g.open[c]
 	delete(g.open, c)
 	return was
+}
+
+// has reports whether c is open.
+func (g *guard) has(c io.Closer) bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	_, is := g.open[c]
+	return is
 }
 
 func (g *guard) note(c io.Closer) {

@@ -25,6 +25,7 @@ func TestMain(m *testing.M) {
 	goleak.VerifyTestMain(m,
 		goleak.IgnoreAnyFunction(pebble+".(*ConcurrencyLimitScheduler).periodicGranter"),
 		goleak.IgnoreAnyFunction(pebble+".Open"),
+		goleak.IgnoreAnyFunction(pebble+".(*DB).compact"),
 		goleak.IgnoreAnyFunction(pebble+".(*DB).Close"),
 		goleak.IgnoreAnyFunction(pebble+".(*DB).collectTableStats"),
 		goleak.IgnoreAnyFunction(pebble+".(*cleanupManager).mainLoop"),
