@@ -64,26 +64,27 @@ func microseconds(d time.Duration) int64 {
 // who publishes to an exchange does not know where that leads.
 func carried(r *log.Record, o *Options) (m Message, why string) {
 	m = Message{Key: r.Key, Value: r.Value}
-	number := func(h *record.Header) int64 {
-		n, err := strconv.ParseInt(string(h.Value), 10, 64)
+	number := func(h *record.Header, bits int) int64 {
+		n, err := strconv.ParseInt(string(h.Value), 10, bits)
 		if err != nil && why == "" {
-			why = fmt.Sprintf("header %q is %q, which is no number", h.Key, h.Value)
+			why = fmt.Sprintf("header %q is %q, which is no number of %d bits", h.Key, h.Value, bits)
 		}
 		return n
 	}
+	const span = 53 // bits of microseconds, that a time.Duration holds
 	for i := range r.Headers {
 		h := &r.Headers[i]
 		switch h.Key {
 		case HeaderDue:
-			m.At = time.UnixMicro(number(h))
+			m.At = time.UnixMicro(max(number(h, 64), 1))
 		case HeaderDelay:
-			m.Delay = time.Duration(number(h)) * time.Microsecond
+			m.Delay = time.Duration(number(h, span)) * time.Microsecond
 		case HeaderTTL:
-			m.TTL = time.Duration(number(h)) * time.Microsecond
+			m.TTL = time.Duration(number(h, span)) * time.Microsecond
 		case HeaderPriority:
-			m.Priority = int(number(h))
+			m.Priority = int(number(h, 32))
 		case HeaderAttempts:
-			m.Attempts = int(number(h))
+			m.Attempts = int(number(h, 32))
 		case HeaderDedupID:
 			m.DedupID = string(h.Value)
 		default:

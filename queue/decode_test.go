@@ -4,6 +4,8 @@ import (
 	"encoding/base64"
 	"reflect"
 	"testing"
+
+	"github.com/stratalog/strata/log"
 )
 
 // FuzzDecode gives every decoder what it may meet on disk: none panics, and what decodes is encoded to what
@@ -91,6 +93,32 @@ func FuzzReceipt(f *testing.F) {
 		}
 		if i, l, o, ok := decodeReceipt(encodeReceipt(id, lease, offset)); !ok || i != id || l != lease || o != offset {
 			t.Fatal(text)
+		}
+	})
+}
+
+// FuzzCarried gives what stands for a message on its way any headers: none panics, and what is understood is
+// understood again.
+func FuzzCarried(f *testing.F) {
+	for _, h := range [][2]string{
+		{HeaderDue, "1000000"}, {HeaderDelay, "-1"}, {HeaderTTL, "9007199254740993"}, {HeaderPriority, "3"}, {HeaderAttempts, "x"},
+		{HeaderDedupID, "id"}, {HeaderContentType, "text/plain"}, {"own", ""}, {HeaderDue, "-5"},
+	} {
+		f.Add(h[0], []byte(h[1]))
+	}
+	o := &Options{Dedup: 1}
+	f.Fuzz(func(t *testing.T, key string, value []byte) {
+		m, why := carried(&log.Record{Headers: []log.Header{{Key: key, Value: value}}}, o)
+		if why != "" {
+			return
+		}
+		r := m.Record()
+		again, why := carried(&r, o)
+		if why != "" || !again.At.Equal(m.At) {
+			t.Fatalf("%q: %s, %+v, %+v", key, why, m, again)
+		}
+		if again.At = m.At; !reflect.DeepEqual(m, again) {
+			t.Fatalf("%q: %+v, %+v", key, m, again)
 		}
 	})
 }
