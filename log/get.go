@@ -12,62 +12,81 @@ import (
 //
 // The commit that the record is part of is checked when this process first reads a record of it in this way,
 // and the record by itself whenever it is read.
-func (p *Partition) Get(offset int64) (Record, error) {
-	if err := p.check(); err != nil {
-		return Record{}, err
-	}
-	if next := p.Next(); offset < 0 || offset >= next {
-		return Record{}, &RangeError{Topic: p.topic.name, Partition: p.index, Offset: offset, Next: next}
-	}
-	var r Record
-	if p.point(offset, &r) {
-		return r, nil
-	}
-	for r, err := range p.Read(AtOffset(offset)) {
-		if err != nil {
-			return Record{}, err
-		}
-		return r.Clone(), nil
-	}
-	return Record{}, &RangeError{Topic: p.topic.name, Partition: p.index, Offset: offset, Next: p.Next()}
+func (p *Partition) Get(offset int64) (r Record, err error) {
+	_, err = p.GetInto(offset, &r, nil)
+	return r, err
 }
 
-// point fills r with the record at offset, which is below what is synced, and reports whether it could. Where
+// GetInto is Get into r, whose key, value and header values lie in buf, from its beginning, where it has room,
+// or in memory that is made for them. It returns that memory, for the next call: then a record is read
+// without allocating anything. After an error r is undefined.
+func (p *Partition) GetInto(offset int64, r *Record, buf []byte) ([]byte, error) {
+	*r = Record{}
+	if err := p.check(); err != nil {
+		return buf, err
+	}
+	if next := p.Next(); offset < 0 || offset >= next {
+		return buf, &RangeError{Topic: p.topic.name, Partition: p.index, Offset: offset, Next: next}
+	}
+	if own, ok := p.point(offset, r, buf); ok {
+		return own, nil
+	}
+	for read, err := range p.Read(AtOffset(offset)) {
+		if err != nil {
+			return buf, err
+		}
+		*r = read.Clone()
+		return buf, nil
+	}
+	return buf, &RangeError{Topic: p.topic.name, Partition: p.index, Offset: offset, Next: p.Next()}
+}
+
+// point fills r, in buf as GetInto says, with the record at offset, which is below what is synced, and reports whether it could. Where
 // anything is not as it should be it reports false: a loop over the records then tells what.
-func (p *Partition) point(offset int64, r *Record) bool {
+func (p *Partition) point(offset int64, r *Record, buf []byte) (own []byte, ok bool) {
 	l := p.topic.l
 	ps := *l.parts.Load()
 	if len(ps) == 0 {
-		return false
+		return buf, false
 	}
 	i, err := l.locate(ps, p.number, offset)
 	if err != nil {
-		return false
+		return buf, false
 	}
 	m := &ps[i].remembered
 	if spot, ok := m.find(p.number, offset); ok {
 		seg, err := ps[i].open()
 		if err != nil {
-			return false
+			return buf, false
 		}
-		if ok, err = seg.ReadRecord(spot, make([]byte, spot.Length), r); err != nil || !ok {
+		if cap(buf) < spot.Length {
+			buf = make([]byte, spot.Length)
+		}
+		buf = buf[:spot.Length]
+		if ok, err = seg.ReadRecord(spot, buf, r); err != nil {
+			return buf, false
+		}
+		if !ok {
 			l.remembering.forget(m, p.number, offset)
-			return false
+			return buf, false
 		}
 		l.count.readBytes.Add(int64(spot.Length))
 		r.Topic, r.Partition = p.topic.name, p.index
-		return true
+		return buf, true
 	}
 	idx, err := l.index(ps, i)
 	if err != nil {
-		return false
+		return buf, false
 	}
 	e, ok, err := idx.Find(p.number, offset)
 	if err != nil || !ok || offset < e.Offset {
-		return false
+		return buf, false
 	}
 	seg, err := ps[i].open()
-	return err == nil && l.pointInFrame(seg, m, e.Byte, int(e.Bytes), p, offset, r)
+	if err != nil {
+		return buf, false
+	}
+	return buf, l.pointInFrame(seg, m, e.Byte, int(e.Bytes), p, offset, r)
 }
 
 // pointInFrame reads and checks the frame at a byte position, in which a batch of about so many bytes is, and

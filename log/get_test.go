@@ -74,11 +74,16 @@ func TestGet(t *testing.T) {
 			}
 		}
 		require.Greater(t, l.Metrics().Segments, int64(2))
+		var into log.Record
+		var buf []byte
 		for range 3 {
 			for i := range all {
 				r, err := at[i].Get(all[i].Offset)
 				require.NoError(t, err)
 				require.Equal(t, all[i], r)
+				buf, err = at[i].GetInto(all[i].Offset, &into, buf)
+				require.NoError(t, err)
+				require.Equal(t, all[i], into)
 				for j := range r.Value {
 					r.Value[j] = 0xee
 				}
@@ -259,5 +264,13 @@ func TestGetAllocates(t *testing.T) {
 			panic(err)
 		}
 	}), 1.0)
+	var r log.Record
+	var buf []byte
+	require.Zero(t, testing.AllocsPerRun(100, func() {
+		var err error
+		if buf, err = p.GetInto(77, &r, buf); err != nil || len(r.Value) != 1000 {
+			panic(err)
+		}
+	}))
 	require.Equal(t, before, l.Metrics().FramesRead)
 }

@@ -20,6 +20,8 @@ type strataStore struct {
 	l      *log.Log
 	p      *log.Partition
 	groups int
+	got    log.Record // of get, as buf is
+	buf    []byte
 }
 
 // strata returns Strata as one of its rows: the plain one gives each commit to the operating system,
@@ -107,8 +109,9 @@ func (s *strataStore) replay(each func([]byte)) error {
 }
 
 func (s *strataStore) get(i int) ([]byte, error) {
-	r, err := s.p.Get(int64(i))
-	return r.Value, err
+	var err error
+	s.buf, err = s.p.GetInto(int64(i), &s.got, s.buf)
+	return s.got.Value, err
 }
 
 func (s *strataStore) follow(ready func(), each func([]byte) bool) error {
