@@ -88,6 +88,8 @@ func TestModel(t *testing.T) {
 			for range steps {
 				w.step()
 			}
+			require.NoError(t, w.l.Close()) // what queues do by themselves has ended
+			w.openLog()
 			view := queue.Dump(t, w.l)
 			require.NoError(t, w.l.Close())
 			require.NoError(t, w.fs.RemoveAll("data/state"))
