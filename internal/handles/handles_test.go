@@ -1,0 +1,64 @@
+package handles_test
+
+import (
+	"errors"
+	"syscall"
+	"testing"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
+	"github.com/cockroachdb/pebble/v2/vfs/errorfs"
+	"github.com/stretchr/testify/require"
+
+	"github.com/stratalog/strata/internal/handles"
+)
+
+// TestCloseAll closes what was left open, once, and gives the lock back.
+func TestCloseAll(t *testing.T) {
+	below := vfs.NewMem()
+	fs := handles.New(below, func(error) { t.Error("given up") })
+	f, err := fs.Create("file", vfs.WriteCategoryUnspecified)
+	require.NoError(t, err)
+	closed, err := fs.Create("closed", vfs.WriteCategoryUnspecified)
+	require.NoError(t, err)
+	require.NoError(t, closed.Close())
+	lock, err := fs.Lock("LOCK")
+	require.NoError(t, err)
+	_, err = below.Lock("LOCK")
+	require.Error(t, err)
+	fs.CloseAll()
+	require.NoError(t, f.Close(), "Pebble closes late")
+	require.NoError(t, lock.Close())
+	again, err := below.Lock("LOCK")
+	require.NoError(t, err)
+	require.NoError(t, again.Close())
+	require.Equal(t, vfs.FS(below), fs.Unwrap())
+}
+
+// TestDirectoryIsNotSynced ends the goroutine that has met it, and says why.
+func TestDirectoryIsNotSynced(t *testing.T) {
+	below := errorfs.Wrap(vfs.NewMem(), errorfs.InjectorFunc(func(op errorfs.Op) error {
+		if op.Kind == errorfs.OpFileSync {
+			return syscall.EIO
+		}
+		return nil
+	}))
+	var cause error
+	fs := handles.New(below, func(err error) { cause = err })
+	f, err := fs.Create("file", vfs.WriteCategoryUnspecified)
+	require.NoError(t, err)
+	require.ErrorIs(t, f.Sync(), syscall.EIO, "a file's is an error like others")
+	require.NoError(t, cause)
+	ended := make(chan bool, 1)
+	go func() {
+		returned := false
+		defer func() { ended <- !returned }()
+		dir, err := fs.OpenDir("")
+		if err == nil {
+			_ = dir.Sync()
+		}
+		returned = true
+	}()
+	require.True(t, <-ended)
+	require.True(t, errors.Is(cause, syscall.EIO))
+	fs.CloseAll()
+}
