@@ -16,6 +16,8 @@ import (
 
 // healthy is a store that can say whether it can be used.
 type healthy interface {
+	// Trouble reports whether an error of a handler is one of the store, and would be met by other events as well.
+	Trouble(err error) bool
 	Healthy(ctx context.Context) error
 }
 
@@ -27,6 +29,9 @@ func (r *running[T]) broken(ctx context.Context, cause error) error {
 		}
 	}
 	if h, ok := r.p.store.(healthy); ok {
+		if h.Trouble(cause) {
+			return cause
+		}
 		if err := h.Healthy(ctx); err != nil {
 			return errors.Join(cause, err)
 		}

@@ -14,7 +14,8 @@ import (
 type Placeholders uint8
 
 const (
-	// Question is ?, as in SQLite, MySQL and MariaDB.
+	// Question is ?, as in SQLite. MySQL and MariaDB have it too, but cannot make or drop a table in a transaction, and
+	// so not build a model beside another safely.
 	Question Placeholders = iota
 	// Dollar is $1, as in PostgreSQL.
 	Dollar
@@ -32,6 +33,10 @@ type SQLOptions struct {
 	// Switch is called in the transaction in which readers get another build: it points a view to its tables, for
 	// example. Nil is nothing.
 	Switch func(tx *SQLTx) error
+	// Trouble reports whether an error that a handler has returned is the database's trouble, such as a full disk, a
+	// lock that was not to be had or a deadlock: Run returns it then, rather than pass over the event. Errors that have
+	// an SQLSTATE, as those of PostgreSQL do, are told without it. Nil is no others.
+	Trouble func(err error) bool
 }
 
 // SQLStore is a Store in a database that database/sql has a driver for, and whose transactions are atomic and
@@ -79,6 +84,25 @@ func (s *SQLStore) Kind() string { return s.o.Name }
 
 // Healthy reports whether the database answers.
 func (s *SQLStore) Healthy(ctx context.Context) error { return s.db.PingContext(ctx) }
+
+// Trouble reports whether an error is the database's trouble, and not that of an event.
+func (s *SQLStore) Trouble(err error) bool {
+	var state interface{ SQLState() string }
+	if errors.As(err, &state) && len(state.SQLState()) == 5 {
+		switch state.SQLState()[:2] {
+		case "08", // connection
+			"25", // transaction state, such as read-only
+			"40", // transaction rolled back: a deadlock, or not serializable
+			"53", // resources: a full disk, memory, connections
+			"55", // lock not available
+			"57", // an operator has intervened, or a timeout
+			"58", // the system
+			"XX": // internal
+			return state.SQLState() != "25P02" // behind an error that the handler has passed over
+		}
+	}
+	return s.o.Trouble != nil && s.o.Trouble(err)
+}
 
 // q returns a statement that is written with $1, $2, … in that order, each once, as the database takes it.
 func (s *SQLStore) q(statement string) string {

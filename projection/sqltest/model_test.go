@@ -3,6 +3,7 @@ package sqltest
 import (
 	"context"
 	"database/sql"
+	"errors"
 	"fmt"
 	"strconv"
 	"testing"
@@ -19,6 +20,7 @@ import (
 func newStore(d *database, db *sql.DB) (*projection.SQLStore, error) {
 	return projection.NewSQL(ctx, db, projection.SQLOptions{
 		Name: d.name, Placeholders: d.placeholders,
+		Trouble: func(err error) bool { return errors.Is(err, errBusy) },
 		Create: func(tx *projection.SQLTx) error {
 			_, err := tx.Exec("CREATE TABLE " + tx.Table("balance") + " (account VARCHAR(64) PRIMARY KEY, amount BIGINT NOT NULL, events BIGINT NOT NULL)")
 			return err
@@ -262,6 +264,45 @@ func TestPoison(t *testing.T) {
 		require.NoError(t, o.same())
 	})
 }
+
+// TestTrouble has the database refuse statements for reasons that are not the event's: a timeout in PostgreSQL, and one
+// that the options name in SQLite. Run returns that, and the event is neither skipped nor parked.
+func TestTrouble(t *testing.T) {
+	onEach(t, func(t *testing.T, d *database) {
+		o, err := open(t.TempDir(), d)
+		require.NoError(t, err)
+		defer o.close(t)
+		trouble := true
+		take := booked(d, 1)
+		p, err := projection.New(ctx, o.l, o.store, projection.Define("balances", 1, projection.Options{Poison: projection.PoisonSkips}, func(tx *projection.SQLTx, e *projection.Event) error {
+			if trouble && d.placeholders == projection.Dollar {
+				if _, err := tx.Exec("SET LOCAL statement_timeout = 1"); err != nil {
+					return err
+				}
+				if _, err := tx.Exec("SELECT pg_sleep(60)"); err != nil {
+					return fmt.Errorf("slow: %w", err)
+				}
+			} else if trouble {
+				return fmt.Errorf("insert: %w", errBusy)
+			}
+			return take(tx, e)
+		}))
+		require.NoError(t, err)
+		o.add(t, "a", "1")
+		err = p.CatchUp(ctx)
+		require.Error(t, err)
+		require.NotErrorIs(t, err, projection.ErrPoison)
+		require.Zero(t, p.Progress().Skipped)
+		trouble = false
+		require.NoError(t, p.CatchUp(ctx))
+		all, err := rows(o.db, "balances")
+		require.NoError(t, err)
+		require.Equal(t, map[string]row{"a": {1, 1}}, all)
+	})
+}
+
+// errBusy stands for what a driver says of a database that is locked.
+var errBusy = errors.New("database is locked")
 
 // TestFenced has two processes, as far as the database can tell, carry one model on: each event is in it once, and
 // who was overtaken is told.
