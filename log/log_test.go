@@ -19,6 +19,8 @@ import (
 func TestMain(m *testing.M) {
 	const pebble = "github.com/cockroachdb/pebble/v2"
 	goleak.VerifyTestMain(m,
+		goleak.IgnoreAnyFunction("github.com/stratalog/strata/internal/handles.(*file).Sync"),
+		goleak.IgnoreAnyFunction("github.com/stratalog/strata/internal/handles.(*file).ReadAt"),
 		goleak.IgnoreAnyFunction(pebble+".(*ConcurrencyLimitScheduler).periodicGranter"),
 		goleak.IgnoreAnyFunction(pebble+".Open"),
 		goleak.IgnoreAnyFunction(pebble+".(*DB).Close"),

@@ -3,7 +3,6 @@ package projection
 import (
 	"fmt"
 	"io"
-	"runtime"
 	"strings"
 	"sync"
 	"time"
@@ -41,7 +40,7 @@ func (f *guarded) Sync() error {
 	err := f.File.Sync()
 	if err != nil && f.directory {
 		f.g.s.giveUp(fmt.Errorf("sync a directory: %w", err))
-		runtime.Goexit() // as after a call of Fatalf
+		select {} // were the goroutine ended, Pebble would clean up behind it what its others still use
 	}
 	return err
 }

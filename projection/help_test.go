@@ -23,6 +23,7 @@ var ctx = context.Background()
 func TestMain(m *testing.M) {
 	const pebble = "github.com/cockroachdb/pebble/v2"
 	goleak.VerifyTestMain(m,
+		goleak.IgnoreAnyFunction("github.com/stratalog/strata/projection.(*guarded).Sync"),
 		goleak.IgnoreAnyFunction(pebble+".(*ConcurrencyLimitScheduler).periodicGranter"),
 		goleak.IgnoreAnyFunction(pebble+".Open"),
 		goleak.IgnoreAnyFunction(pebble+".(*DB).compact"),

@@ -5,7 +5,6 @@ package handles
 import (
 	"fmt"
 	"io"
-	"runtime"
 	"sync"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
@@ -15,7 +14,7 @@ import (
 // concurrently.
 type FS struct {
 	vfs.FS
-	// giveUp is told that a directory could not be synced; the goroutine ends behind it.
+	// giveUp is told that a directory could not be synced; the goroutine stays behind for ever.
 	giveUp func(error)
 
 	mu   sync.Mutex
@@ -23,7 +22,8 @@ type FS struct {
 }
 
 // New returns fs with an eye on what is open. giveUp is called when a directory cannot be synced, and must make the
-// Pebble unusable: the goroutine that has met it ends then, as behind a call of Fatalf.
+// Pebble unusable: the goroutine that has met it never goes on. Were it ended, Pebble would clean up behind it what its
+// others still use.
 func New(fs vfs.FS, giveUp func(error)) *FS {
 	return &FS{FS: fs, giveUp: giveUp, open: map[io.Closer]struct{}{}}
 }
@@ -45,6 +45,14 @@ func (fs *FS) forget(c io.Closer) bool {
 	_, was := fs.open[c]
 	delete(fs.open, c)
 	return was
+}
+
+// has reports whether c is open.
+func (fs *FS) has(c io.Closer) bool {
+	fs.mu.Lock()
+	defer fs.mu.Unlock()
+	_, is := fs.open[c]
+	return is
 }
 
 func (fs *FS) note(c io.Closer) {
@@ -71,9 +79,19 @@ func (f *file) Sync() error {
 	err := f.File.Sync()
 	if err != nil && f.directory {
 		f.fs.giveUp(fmt.Errorf("sync a directory: %w", err))
-		runtime.Goexit()
+		select {}
 	}
 	return err
+}
+
+// ReadAt does not return when the file was closed for Pebble: who reads then is a compaction of a Pebble that was given
+// up, which would try again at once, for as long as the process lives.
+func (f *file) ReadAt(b []byte, at int64) (int, error) {
+	n, err := f.File.ReadAt(b, at)
+	if err != nil && !f.fs.has(f.File) {
+		select {}
+	}
+	return n, err
 }
 
 type lock struct {
