@@ -15,6 +15,7 @@ import (
 // a segment does not wait for all of it. A reader of what is synced sees them.
 func TestSyncedEarly(t *testing.T) {
 	l := open(t, vfs.NewMem(), "data", log.Options{Durability: log.Written, SyncInterval: -1})
+	defer func() { require.NoError(t, l.Close()) }()
 	tp, err := l.CreateTopic(ctx, "events", log.TopicOptions{})
 	require.NoError(t, err)
 	require.NoError(t, l.Sync(ctx))
