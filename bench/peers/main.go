@@ -13,6 +13,7 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 )
@@ -149,34 +150,59 @@ func (b *run) workload(w workload, all []engine) error {
 	}
 	rs.Machine, rs.Workload, rs.Title, rs.Lengths = machine(), w.name, w.title, b.lengths()
 	for _, name := range w.cases {
-		for n := range b.trials {
-			for _, e := range all {
-				if !e.in(w.family()) || w.takes != nil && !w.takes(e) || rs.has(name, e.name, n) {
-					continue
-				}
-				select {
-				case <-b.stop:
-					return errStopped
-				default:
-				}
-				began := time.Now()
-				v, err := w.trial(b, e, name)
-				if errors.Is(err, errors.ErrUnsupported) {
-					continue
-				}
-				t := trial{Case: name, Engine: e.name, Trial: n, At: began.UTC().Truncate(time.Second), Values: v}
-				if err != nil {
-					t.Error, t.Values = err.Error(), nil
-					b.failed = b.failed || strings.HasPrefix(e.name, "strata")
-				}
-				fmt.Fprintf(os.Stderr, "%-12s %-6s %-16s %d/%d  %s\n", w.name, name, e.name, n+1, b.trials, t.summary(w))
-				rs.Trials = append(rs.Trials, t)
-				if err := rs.write(path); err != nil {
-					return err
-				}
+		for _, turn := range b.turns(w, all) {
+			if err := b.turn(w, turn.engine, name, turn.trial, rs, path); err != nil {
+				return err
 			}
 		}
 		fmt.Println(rs.table(w, name, all))
 	}
 	return os.WriteFile(filepath.Join(b.results, w.name+".svg"), []byte(rs.plot(w, all)), 0o644)
+}
+
+// turn is one trial of one engine.
+type turn struct {
+	engine engine
+	trial  int
+}
+
+// turns returns the order in which trials are made.
+func (b *run) turns(w workload, all []engine) []turn {
+	var out []turn
+	for n := range b.trials {
+		for _, e := range all {
+			if e.in(w.family()) && (w.takes == nil || w.takes(e)) {
+				out = append(out, turn{e, n})
+			}
+		}
+	}
+	if w.apart {
+		slices.SortStableFunc(out, func(x, y turn) int { return strings.Compare(x.engine.name, y.engine.name) })
+	}
+	return out
+}
+
+// turn makes the n-th trial of e, unless it was made.
+func (b *run) turn(w workload, e engine, name string, n int, rs *results, path string) error {
+	if rs.has(name, e.name, n) {
+		return nil
+	}
+	select {
+	case <-b.stop:
+		return errStopped
+	default:
+	}
+	began := time.Now()
+	v, err := w.trial(b, e, name)
+	if errors.Is(err, errors.ErrUnsupported) {
+		return nil
+	}
+	t := trial{Case: name, Engine: e.name, Trial: n, At: began.UTC().Truncate(time.Second), Values: v}
+	if err != nil {
+		t.Error, t.Values = err.Error(), nil
+		b.failed = b.failed || strings.HasPrefix(e.name, "strata")
+	}
+	fmt.Fprintf(os.Stderr, "%-12s %-6s %-16s %d/%d  %s\n", w.name, name, e.name, n+1, b.trials, t.summary(w))
+	rs.Trials = append(rs.Trials, t)
+	return rs.write(path)
 }

@@ -24,6 +24,8 @@ type workload struct {
 	// unit is what rate is called; with lower, less is better and rate is not measured.
 	value, unit string
 	lower       bool
+	// apart runs the trials of one engine after those of another, as the logs do not fit the page cache together.
+	apart bool
 	// limit names the yardstick that stands for what the machine can do.
 	limit string
 	cases []string
@@ -408,6 +410,10 @@ type loadedLog struct {
 	s      store
 	dir    string
 	copied bool // dir-closed and dir-killed exist
+	// Of W12: how s was opened, whether each record was read since, and whether opening takes long.
+	o    options
+	warm bool
+	slow bool
 }
 
 // loaded returns the engine's log of b.records records, which it makes the first time.
