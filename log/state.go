@@ -134,7 +134,8 @@ func (s *store) isAbandoned() bool {
 }
 
 // call runs f in a goroutine of its own, since Pebble may end the one in which it meets a fatal error. When it ends
-// another one, f may wait for that for ever: then it is left behind.
+// another one, f may wait for that for ever: then it is left behind. So f must share nothing with its caller: what
+// it finds it sends.
 func (s *store) call(f func() error) error {
 	done := make(chan error, 1)
 	go func() {
@@ -410,8 +411,8 @@ func (s *store) forget(view string) error {
 		return err
 	}
 	defer s.release()
-	p := prefix(view)
-	return s.call(func() error { return s.db.DeleteRange(p, after(p), pebble.NoSync) })
+	p, db := prefix(view), s.db
+	return s.call(func() error { return db.DeleteRange(p, after(p), pebble.NoSync) })
 }
 
 // after returns the first key behind all that begin with prefix, which is not all 0xff.
@@ -430,42 +431,47 @@ func (s *store) spill(vs []*view, c checkpoint) error {
 		return err
 	}
 	defer s.release()
-	at := c.encode()
-	return s.call(func() error {
-		b := s.db.NewBatch()
-		defer func() { _ = b.Close() }()
-		for _, v := range vs {
-			if v.usable() != nil {
-				continue
+	b, err := s.batch(vs, c.encode())
+	if err != nil {
+		return errors.Join(err, b.Close())
+	}
+	n := b.Len()
+	if err := s.call(func() error { return errors.Join(b.Commit(pebble.NoSync), b.Close()) }); err != nil {
+		return err
+	}
+	s.unflushed.Add(int64(n))
+	s.fresh.Store(false)
+	if c.position >= s.last.position {
+		s.last = c
+	}
+	return nil
+}
+
+// batch collects the layers of vs and their checkpoint. The store is acquired.
+func (s *store) batch(vs []*view, checkpoint []byte) (*pebble.Batch, error) {
+	b := s.db.NewBatch()
+	for _, v := range vs {
+		if v.usable() != nil {
+			continue
+		}
+		p := prefix(v.name)
+		for key, c := range v.layer { // only who applies changes it, and that is the caller
+			k := append(p[:len(p):len(p)], key...)
+			var err error
+			if c.value == nil {
+				err = b.Delete(k, nil)
+			} else {
+				err = b.Set(k, c.value, nil)
 			}
-			p := prefix(v.name)
-			for key, c := range v.layer { // only who applies changes it, and that is the caller
-				k := append(p[:len(p):len(p)], key...)
-				var err error
-				if c.value == nil {
-					err = b.Delete(k, nil)
-				} else {
-					err = b.Set(k, c.value, nil)
-				}
-				if err != nil {
-					return err
-				}
-			}
-			if err := b.Set(append([]byte{checkpointKey}, v.name...), at, nil); err != nil {
-				return err
+			if err != nil {
+				return b, err
 			}
 		}
-		n := b.Len()
-		if err := b.Commit(pebble.NoSync); err != nil {
-			return err
+		if err := b.Set(append([]byte{checkpointKey}, v.name...), checkpoint, nil); err != nil {
+			return b, err
 		}
-		s.unflushed.Add(int64(n))
-		s.fresh.Store(false)
-		if c.position >= s.last.position {
-			s.last = c
-		}
-		return nil
-	})
+	}
+	return b, nil
 }
 
 // flush has Pebble write what it holds in memory. The channel is closed when that is done, and nil
@@ -482,11 +488,16 @@ func (s *store) flush() (done <-chan struct{}, c checkpoint, err error) {
 	}
 	defer s.release()
 	s.unflushed.Store(0)
-	err = s.call(func() (err error) {
-		done, err = s.db.AsyncFlush()
+	db := s.db
+	begun := make(chan (<-chan struct{}), 1) // and not done, since the call may be left behind
+	if err := s.call(func() error {
+		done, err := db.AsyncFlush()
+		begun <- done
 		return err
-	})
-	return done, s.last, err
+	}); err != nil {
+		return nil, c, err
+	}
+	return <-begun, s.last, nil
 }
 
 // awaitFlush waits for a flush, until it, the log or the store fails.
@@ -541,8 +552,6 @@ func (s *store) close(flush bool) error {
 	}
 	s.mu.Lock()
 	s.closed = true
-	db := s.db
-	s.db = nil
 	idle := make(chan struct{})
 	if s.users > 0 {
 		s.idle = idle
@@ -550,7 +559,11 @@ func (s *store) close(flush bool) error {
 		close(idle)
 	}
 	s.mu.Unlock()
-	<-idle
+	<-idle // from here on nobody takes db
+	s.mu.Lock()
+	db := s.db
+	s.db = nil
+	s.mu.Unlock()
 	if db == nil || s.isAbandoned() {
 		close(s.released)
 		if s.files != nil {
