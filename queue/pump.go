@@ -47,17 +47,23 @@ func (d *dispatcher) pump() {
 	}
 }
 
-// sleepUntil sets the timer for when the log's time is next.
+// sleepUntil sets the timer for when the log's time is next; it fires at once when that is over.
 func (d *dispatcher) sleepUntil(next int64, timer clock.Timer) {
 	mono := d.dir.l.Options().Clock.Monotonic
-	for set := false; !set; {
+	for {
 		begun := mono()
 		left := time.Duration(next-d.now()) * time.Microsecond
+		if left <= 0 {
+			timer.Reset(0) // the time has come since the turn; a clock that stands still ends no sleep, however short
+			return
+		}
 		// The log's time can run faster than the monotonic clock, by a tenth at most, while it is drawn to
 		// the wall clock; so the last part is slept separately.
-		timer.Reset(max(left-left/11, time.Microsecond))
+		timer.Reset(left - left/11)
 		// Who was held up between looking at the time and setting the timer sets it again.
-		set = mono()-begun < time.Millisecond
+		if mono()-begun < time.Millisecond && d.now() < next {
+			return
+		}
 	}
 }
 
