@@ -84,9 +84,10 @@ func TestFault_S10_AttemptsSurvive(t *testing.T) {
 }
 
 // TestFault_S12_NoRoomForTheDead fills the disk before a message dies: it stays with its owner, and dies once when
-// there is room, whether its owner has told of the last failure, its lease has ended, or Run has.
+// there is room, whether its owner has told of the last failure, its lease has ended, or Run has, also when
+// another receiver has found the disk full before.
 func TestFault_S12_NoRoomForTheDead(t *testing.T) {
-	for _, how := range []string{"nack", "lease", "run"} {
+	for _, how := range []string{"nack", "lease", "run", "run, and a receiver"} {
 		t.Run(how, func(t *testing.T) {
 			fs := crashfs.New(crashfs.Options{})
 			b := &bench{t: t, fs: fs, clk: clock.NewManual(time.Unix(1e9, 0))}
@@ -113,6 +114,7 @@ func TestFault_S12_NoRoomForTheDead(t *testing.T) {
 				require.Zero(t, s.Done+s.Dead+s.DeadLetters)
 			}
 			b.send(q, string(make([]byte, 5000)))
+			others := int64(0)
 			switch how {
 			case "nack":
 				m := b.one(q)
@@ -134,9 +136,21 @@ func TestFault_S12_NoRoomForTheDead(t *testing.T) {
 				require.ErrorIs(t, err, log.ErrNoSpace)
 				still()
 				fs.SetSpace(fs.Used() + 10<<20)
+			case "run, and a receiver":
+				others = 1
+				b.send(q, "other")
+				err := q.Run(ctx, func(context.Context, *queue.Delivery) error {
+					fill()
+					_, err := q.Receive(ctx, queue.ReceiveOptions{Unsynced: true})
+					require.ErrorIs(t, err, log.ErrNoSpace)
+					return errTest
+				}, queue.RunOptions{MaxInFlight: 1})
+				require.ErrorIs(t, err, log.ErrNoSpace)
+				still()
+				fs.SetSpace(fs.Used() + 10<<20)
 			}
 			waitFor(t, func() bool { b.clk.Advance(time.Second); return b.stats(q).Dead == 1 })
-			require.Zero(t, b.stats(q).Depth())
+			require.Equal(t, others, b.stats(q).Depth())
 			require.EqualValues(t, 1, b.stats(dead).Depth())
 			m := b.one(dead)
 			facts, err := record.ParseDead(m.Headers)

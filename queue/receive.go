@@ -135,17 +135,15 @@ func (d *dispatcher) recorded(ctx context.Context, out []*Delivery) error {
 	return err
 }
 
-// giveBack releases messages that were never handed to anybody. An error leaves them to the end of their
-// lease, which comes when they are held, too.
+// giveBack releases messages that were never handed to anybody, and that have come by one lease. An error leaves
+// them to the end of their lease, which comes when they are held, too.
 func (d *dispatcher) giveBack(out []*Delivery) {
-	byLease := map[uint64][]outcome{}
-	for _, m := range out {
-		byLease[m.lease] = append(byLease[m.lease], outcome{what: released, offset: m.Offset})
+	outcomes := make([]outcome, len(out))
+	for i, m := range out {
+		outcomes[i] = outcome{what: released, offset: m.Offset}
 	}
-	for lease, outcomes := range byLease {
-		if d.conclude(context.WithoutCancel(d.dir.ctx), false, d.settlement(lease, false, outcomes...)) != nil {
-			d.abandon(out)
-		}
+	if d.conclude(context.WithoutCancel(d.dir.ctx), false, d.settlement(out[0].lease, false, outcomes...)) != nil {
+		d.abandon(out)
 	}
 }
 
@@ -162,6 +160,9 @@ func (d *dispatcher) abandon(ms []*Delivery) {
 			l.deadline = d.now() + retryExpiry.Microseconds()
 			d.schedule(l)
 		}
+	}
+	if !d.loaded {
+		d.in.kickPump() // it looks everything up, and so finds what is abandoned
 	}
 }
 
