@@ -118,3 +118,36 @@ func TestOnceTwice(t *testing.T) {
 	}
 	require.Equal(t, []string{"x"}, values(t, l, "events"))
 }
+
+// named is seats of which each can be taken by one commit, and once by that.
+type named struct{ seats }
+
+func (named) Verdict(_ *log.Condition, value []byte) (*log.Duplicate, error) {
+	if value == nil {
+		return nil, nil
+	}
+	return &log.Duplicate{Twice: errTaken}, nil
+}
+
+// TestTwiceInACommit has a view refuse a commit that requires the same twice, but not one that was there before.
+func TestTwiceInACommit(t *testing.T) {
+	l := open(t, vfs.NewMem(), "data", log.Options{})
+	defer func() { require.NoError(t, l.Close()) }()
+	h, err := l.Register(ctx, named{})
+	require.NoError(t, err)
+	try := func(conditions ...log.Condition) (log.Result, error) {
+		c := l.NewCommit()
+		c.Require(conditions...)
+		return c.Commit(ctx)
+	}
+	_, err = try(take("a", 1), take("b", 1), take("a", 1))
+	require.ErrorIs(t, err, errTaken)
+	require.Empty(t, viewDump(t, h))
+	r, err := try(take("a", 1), take("b", 1))
+	require.NoError(t, err)
+	require.False(t, r.Duplicate)
+	r, err = try(take("c", 1), take("c", 1), take("a", 1), take("a", 1))
+	require.NoError(t, err)
+	require.True(t, r.Duplicate)
+	require.Equal(t, "a=1\nb=1\n", viewDump(t, h))
+}

@@ -242,6 +242,9 @@ func (l *Log) verdictLocked(c *Commit) (*Result, error) {
 			bound++
 		}
 		if d != nil && a.earlier > 0 && a.piece == 0 {
+			if refused == nil {
+				refused = d.Twice
+			}
 			continue // of this very commit: the same condition twice
 		}
 		if d == nil {

@@ -76,6 +76,9 @@ type Answerer interface {
 // Duplicate says that a commit was there already, and where its batches are.
 type Duplicate struct {
 	Batches []BatchPlace
+	// Twice is what a commit gets of which one condition makes another one, of the same key, a duplicate. Nil lets
+	// it happen: it has required the same thing twice.
+	Twice error
 }
 
 // BatchPlace is where a batch is. Number is that of the partition in the log.
