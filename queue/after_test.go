@@ -99,6 +99,9 @@ func (x *promises) commit(c *log.Commit, batches int, conditions ...log.Conditio
 		if there = duplicate != nil && !earlier[key]; there {
 			break
 		}
+		if duplicate != nil && refused == nil {
+			refused = duplicate.Twice
+		}
 		if no == nil && duplicate == nil {
 			values[key] = x.spy.After(&conditions[i], values[key], x.spy.last)
 		}
@@ -179,6 +182,9 @@ func TestAfterIsWhatIsApplied(t *testing.T) {
 					u := dedup{now: x.rng.Int64N(100), until: []int64{0, 50, 150}[x.rng.IntN(3)]}
 					key := append(queueKey(x.id), fmt.Sprint("d", x.rng.IntN(30))...)
 					conditions = append(conditions, condition(conditionDedup, key, u.encode()))
+					if x.rng.IntN(4) == 0 {
+						conditions = append(conditions, condition(conditionDedup, key, u.encode()))
+					}
 					conditions = append(conditions, x.send(c, 1))
 					batches = 1
 				case 6:

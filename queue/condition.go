@@ -68,7 +68,11 @@ func (v view) Verdict(c *log.Condition, value []byte) (*log.Duplicate, error) {
 		return nil, v.room(c, value)
 	case conditionDedup:
 		u, _ := decodeDedup(c.Want)
-		return duplicateOf(value, u.now), nil
+		there := duplicateOf(value, u.now)
+		if there != nil {
+			there.Twice = &RepeatedError{v.tell.name(be.Uint64(c.Key)), string(c.Key[8:])}
+		}
+		return there, nil
 	case conditionLease:
 		s, ok := decodeSettle(c.Want)
 		if !ok || !s.strict {

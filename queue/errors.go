@@ -15,6 +15,8 @@ var (
 	ErrOptions = errors.New("queue: invalid options")
 	// ErrInvalid is matched by every *InvalidError.
 	ErrInvalid = errors.New("queue: invalid message")
+	// ErrRepeated is matched by every *RepeatedError.
+	ErrRepeated = errors.New("queue: a DedupID twice in a commit")
 	// ErrQueueFull is matched by every *FullError.
 	ErrQueueFull = errors.New("queue: full")
 	// ErrLease is matched by every *LeaseError: the receipt is stale.
@@ -52,6 +54,16 @@ func (e *InvalidError) Error() string {
 
 // Is makes errors.Is(err, ErrInvalid) true.
 func (e *InvalidError) Is(target error) bool { return target == ErrInvalid }
+
+// RepeatedError names the DedupID that two messages of a commit have. Nothing was sent, or committed otherwise.
+type RepeatedError struct{ Queue, DedupID string }
+
+func (e *RepeatedError) Error() string {
+	return fmt.Sprintf("queue: two messages for %q in a commit have the DedupID %q", e.Queue, e.DedupID)
+}
+
+// Is makes errors.Is(err, ErrRepeated) true.
+func (e *RepeatedError) Is(target error) bool { return target == ErrRepeated }
 
 // FullError is returned for messages that a bounded queue has no room for. Nothing was sent.
 type FullError struct {

@@ -145,8 +145,9 @@ func (d *dispatcher) neverFits(messages []Message) bool {
 
 // Stage adds messages to c: they are sent when c is committed, with everything else in it. On a queue
 // that is full c gets a *FullError then, also with WaitWhenFull (what has left the queue by the time of Stage makes
-// room), and with a DedupID that was sent before c as a whole is a duplicate; two messages of c cannot have the
-// same. c keeps no reference to the messages.
+// room), and with a DedupID that was sent before c as a whole is a duplicate. Two messages with the same are an
+// *InvalidError here, or a *RepeatedError that c gets when they have come by two calls. c keeps no reference to the
+// messages.
 func (q *Queue) Stage(c *log.Commit, messages ...Message) error {
 	if d := q.d; d.o.bounded() {
 		// Send finds out when it is refused; nobody does here.
