@@ -39,7 +39,8 @@ func (q *Queue) Redrive(ctx context.Context, o RedriveOptions) (int, error) {
 	begun := q.d.dir.l.Options().Clock.Monotonic()
 	for info, err := range q.Messages(ctx) {
 		if err != nil {
-			return r.moved, errors.Join(err, r.flush(ctx))
+			err = errors.Join(err, r.flush(ctx)) // before moved is read
+			return r.moved, err
 		}
 		if o.Max > 0 && r.moved+len(r.batch) >= o.Max {
 			// Some of the batch may be passed over.
@@ -51,7 +52,9 @@ func (q *Queue) Redrive(ctx context.Context, o RedriveOptions) (int, error) {
 			continue
 		}
 		if o.Rate > 0 {
-			at := begun + time.Duration(float64(r.moved+len(r.batch))/o.Rate*float64(time.Second))
+			// So long a time that it is no time.Duration is for ever.
+			after := min(float64(r.moved+len(r.batch))/o.Rate*float64(time.Second), 1<<62)
+			at := begun + time.Duration(after)
 			if err := r.pace(ctx, at); err != nil {
 				return r.moved, err
 			}
