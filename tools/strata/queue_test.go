@@ -1,8 +1,11 @@
 package main
 
 import (
+	"bytes"
+	"context"
 	"fmt"
 	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -110,4 +113,41 @@ func TestQueueReceiveNackOnce(t *testing.T) {
 	do(t, "a\nb\nc\n", "queue", "send", dir, "jobs")
 	got := objects(t, do(t, "", "queue", "receive", dir, "jobs", "--count", "100", "--nack"))
 	require.Len(t, got, 3)
+}
+
+// fillingOutput is an output that takes so many writes, and is full then.
+type fillingOutput struct{ left int }
+
+func (l *fillingOutput) Write(b []byte) (int, error) {
+	if l.left--; l.left < 0 {
+		return 0, syscall.ENOSPC
+	}
+	return len(b), nil
+}
+
+// TestQueueReceivePrintingFails: of messages that were printed before the output failed becomes what was asked for, and
+// the others are given back.
+func TestQueueReceivePrintingFails(t *testing.T) {
+	for how, want := range map[string]string{
+		"--ack": "c ready 0, d ready 0", "--nack": "a delayed 1, b delayed 1, c ready 0, d ready 0", "--owner=ada": "a leased 1, b leased 1, c ready 0, d ready 0",
+	} {
+		dir := t.TempDir()
+		do(t, "", "queue", "create", dir, "jobs", "--backoff", "1h", "--backoff-longest", "1h", "--backoff-even")
+		do(t, "a\nb\nc\nd\n", "queue", "send", dir, "jobs")
+		var messages bytes.Buffer
+		a := newApp(nil, &fillingOutput{2}, &messages)
+		require.Equal(t, exitNotDone, a.run(context.Background(), []string{"queue", "receive", dir, "jobs", "--count", "4", how}))
+		require.Contains(t, messages.String(), "no space left")
+		got := map[string]string{}
+		for _, m := range objects(t, do(t, "", "queue", "peek", dir, "jobs", "--json")) {
+			got[fmt.Sprint(m["value"])] = fmt.Sprint(m["value"], " ", m["state"], " ", m["attempts"])
+		}
+		var states []string
+		for _, value := range []string{"a", "b", "c", "d"} {
+			if s, ok := got[value]; ok {
+				states = append(states, s)
+			}
+		}
+		require.Equal(t, want, strings.Join(states, ", "), how)
+	}
 }

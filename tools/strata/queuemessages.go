@@ -130,21 +130,18 @@ func (a *app) queueReceive(ctx context.Context, q *queue.Queue, f *receiveFlags)
 			break
 		}
 		left, wait = left-len(ms), 0
-		for i, m := range ms {
-			if err := a.printDelivery(m); err != nil {
-				for _, m := range ms[i:] {
-					err = errors.Join(err, m.Release(context.WithoutCancel(ctx)))
-				}
-				return errors.Join(err, nackAll(ctx, failed))
-			}
-		}
+		printed, err := a.printDeliveries(ms)
 		if f.ack {
-			if err := q.Ack(ctx, ms...); err != nil {
-				return err
-			}
+			err = errors.Join(err, q.Ack(context.WithoutCancel(ctx), ms[:printed]...))
 		}
 		if f.nack {
-			failed = append(failed, ms...) // till the end, so that none is received twice
+			failed = append(failed, ms[:printed]...) // till the end, so that none is received twice
+		}
+		for _, m := range ms[printed:] {
+			err = errors.Join(err, m.Release(context.WithoutCancel(ctx)))
+		}
+		if err != nil {
+			return errors.Join(err, nackAll(ctx, failed))
 		}
 	}
 	return nackAll(ctx, failed)
@@ -156,6 +153,16 @@ func nackAll(ctx context.Context, ms []*queue.Delivery) error {
 		errs = append(errs, m.Nack(context.WithoutCancel(ctx), errNacked))
 	}
 	return errors.Join(errs...)
+}
+
+// printDeliveries prints messages, and returns how many of them were printed.
+func (a *app) printDeliveries(ms []*queue.Delivery) (int, error) {
+	for i, m := range ms {
+		if err := a.printDelivery(m); err != nil {
+			return i, err
+		}
+	}
+	return len(ms), nil
 }
 
 // printDelivery prints a message, at once, so that what becomes of it comes behind.
