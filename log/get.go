@@ -17,9 +17,11 @@ func (p *Partition) Get(offset int64) (r Record, err error) {
 	return r, err
 }
 
-// GetInto is Get into r, whose key, value and header values lie in buf, from its beginning, where it has room,
-// or in memory that is made for them. It returns that memory, for the next call: then a record is read
-// without allocating anything. After an error r is undefined.
+// GetInto is Get into r for a caller that gives memory to be used again. A record without headers that is not
+// compressed and is part of a commit of 8 KiB or more lies in buf, from its beginning, where that has room, or else in
+// memory that is made for it and returned for the next call, and from the second time on that such a commit is
+// read from nothing is allocated. Other records get memory of their own, and buf is returned as it is. After an error r is
+// undefined.
 func (p *Partition) GetInto(offset int64, r *Record, buf []byte) ([]byte, error) {
 	*r = Record{}
 	if err := p.check(); err != nil {
@@ -41,8 +43,8 @@ func (p *Partition) GetInto(offset int64, r *Record, buf []byte) ([]byte, error)
 	return buf, &RangeError{Topic: p.topic.name, Partition: p.index, Offset: offset, Next: p.Next()}
 }
 
-// point fills r, in buf as GetInto says, with the record at offset, which is below what is synced, and reports whether it could. Where
-// anything is not as it should be it reports false: a loop over the records then tells what.
+// point fills r, in buf as GetInto says, with the record at offset, which is below what is synced, and reports
+// whether it could. Where anything is not as it should be it reports false: a loop over the records then tells what.
 func (p *Partition) point(offset int64, r *Record, buf []byte) (own []byte, ok bool) {
 	l := p.topic.l
 	ps := *l.parts.Load()
@@ -102,18 +104,20 @@ func (l *Log) pointInFrame(seg *segment.Segment, m *remembered, at int64, bytes 
 	l.count.readBytes.Add(int64(f.Length))
 	if b.buf = f.Bytes[:0]; cap(b.buf) > keptPointBytes {
 		b.buf = nil
+		defer func() { b.entry, b.decoder = segment.Entry{}, record.Decoder{} }() // they point into it
 	}
-	if f.Length >= rememberedFrame {
+	if f.Kind != segment.Commit || !f.FindEntry(p.number, offset, &b.entry) {
+		return false
+	}
+	e := &b.entry
+	// Other batches would be in vain: when theirs are asked for, their commit is remembered then.
+	if f.Length >= rememberedFrame && e.Head.Codec() == record.None {
 		if b.checked = f.Checked(b.checked[:0]); len(b.checked) > 0 {
 			l.remembering.remember(m, b.checked)
 			clear(b.checked)
 			seg.Warm(&f)
 		}
 	}
-	if f.Kind != segment.Commit || !f.FindEntry(p.number, offset, &b.entry) {
-		return false
-	}
-	e := &b.entry
 	if b.decoder.Reset(e.Batch, maxDecodedBytes) != nil || b.decoder.SkipTo(offset) != nil {
 		return false
 	}

@@ -1,7 +1,6 @@
 package log
 
 import (
-	"io"
 	"runtime/debug"
 	"sync/atomic"
 )
@@ -125,15 +124,12 @@ func (s *sharedFile) remap(end int64) {
 	}
 }
 
-// unmapLocked ends the mapping of s, and reports whether there was one. s.mu is held.
-func (s *sharedFile) unmapLocked() bool {
-	m := s.mapped.now
-	if m == nil {
-		return false
+// unmapLocked ends the mapping of s, if there is one. s.mu is held.
+func (s *sharedFile) unmapLocked() {
+	if m := s.mapped.now; m != nil {
+		s.mapped.now = nil
+		_ = m.unmap()
 	}
-	s.mapped.now = nil
-	_ = m.unmap()
-	return true
 }
 
 // countMapped notes that one more file is mapped, and unmaps those that were not used for longest, but not
@@ -176,5 +172,3 @@ func (s *sharedFile) ReadAt(b []byte, at int64) (int, error) {
 	defer s.mu.RUnlock()
 	return s.File.ReadAt(b, at)
 }
-
-var _ io.ReaderAt = (*sharedFile)(nil)

@@ -23,6 +23,8 @@ const (
 
 // remembered is what is remembered of the frames of a segment.
 type remembered struct {
+	listed sync.Once // in memory.all, before anything is remembered
+
 	mu   sync.RWMutex
 	runs map[uint32]*rememberedRun // by partition; guarded by mu
 }
@@ -58,12 +60,12 @@ func (m *remembered) find(partition uint32, offset int64) (spot segment.Spot, ok
 	return c.Find(offset)
 }
 
-// add remembers batches, and returns how many bytes that takes, and whether they are the first.
-func (m *remembered) add(batches []*segment.Checked) (bytes int64, first bool) {
+// add remembers batches, and returns how many bytes that takes.
+func (m *remembered) add(batches []*segment.Checked) (bytes int64) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if m.runs == nil {
-		m.runs, first = map[uint32]*rememberedRun{}, true
+		m.runs = map[uint32]*rememberedRun{}
 	}
 	for _, c := range batches {
 		r := m.runs[c.Partition()]
@@ -78,7 +80,7 @@ func (m *remembered) add(batches []*segment.Checked) (bytes int64, first bool) {
 		r.offsets, r.batches = slices.Insert(r.offsets, i, c.Offset()), slices.Insert(r.batches, i, c)
 		bytes += rememberedCost(c)
 	}
-	return bytes, first
+	return bytes
 }
 
 func rememberedCost(c *segment.Checked) int64 { return int64(c.Bytes()) + 2*16 }
@@ -94,6 +96,9 @@ func (m *remembered) forget(partition uint32, offset int64) (bytes int64) {
 	i := r.place(offset)
 	if i < 0 {
 		return 0
+	}
+	if _, ok := r.batches[i].Find(offset); !ok {
+		return 0 // somebody else has dropped it
 	}
 	bytes = rememberedCost(r.batches[i])
 	r.offsets, r.batches = slices.Delete(r.offsets, i, i+1), slices.Delete(r.batches, i, i+1)
@@ -135,15 +140,16 @@ type memory struct {
 // remember adds what is known of a frame to what its segment remembers, and drops other things where that is
 // too much.
 func (y *memory) remember(m *remembered, batches []*segment.Checked) {
-	bytes, first := m.add(batches)
-	if y.bytes.Add(bytes) <= rememberedBytes && !first {
+	m.listed.Do(func() {
+		y.mu.Lock()
+		defer y.mu.Unlock()
+		y.all = append(y.all, m)
+	})
+	if y.bytes.Add(m.add(batches)) <= rememberedBytes {
 		return
 	}
 	y.mu.Lock()
 	defer y.mu.Unlock()
-	if first {
-		y.all = append(y.all, m)
-	}
 	// Each turn takes another segment, and after a round of all of them others of their batches.
 	for y.bytes.Load() > rememberedBytes {
 		y.turns++

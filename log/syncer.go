@@ -16,8 +16,8 @@ type syncer struct {
 	kick chan struct{} // has room for one
 	stop chan struct{}
 	done chan struct{}
-	// since is when the oldest bytes that are not synced were written, on the monotonic clock, 0 when there
-	// are none; bytes is how many were written since the last sync by the syncer began.
+	// since is when the oldest bytes that are not synced and that nobody waits for were written, on the monotonic
+	// clock, 0 when there are none; bytes is how many of them were written since the last sync began.
 	since, bytes atomic.Int64
 }
 
@@ -78,7 +78,9 @@ func (s *syncer) turn(l *Log) time.Duration {
 		}
 	}
 	if err := l.syncWritten(); err != nil {
+		l.takePen() // so that those whose commits are being written are told first
 		_ = l.fail(err, nil)
+		l.passPen()
 		return 0
 	}
 	if s.bytes.Load() >= syncAfter {

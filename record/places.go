@@ -1,14 +1,12 @@
 package record
 
-import "math"
-
 // Places appends to places where in b, which begins with a batch, each of its records begins, and then where
 // the last one ends: the record with offset delta i is in b from the i-th place up to the next, and
 // DecodeAlone decodes it. ok is false, and nothing was appended, when there is no such table: the batch is
-// compressed, has gaps between its offsets, takes more than 4 GiB, or is malformed.
+// compressed, has gaps between its offsets, or is malformed.
 func Places(b []byte, places []uint32) (_ []uint32, ok bool) {
 	h, err := ParseHead(b)
-	if err != nil || h.Codec() != None || h.Count != h.LastOffsetDelta+1 || int64(h.Length) > math.MaxUint32-HeadBytes {
+	if err != nil || h.Codec() != None || h.Count != h.LastOffsetDelta+1 {
 		return places, false
 	}
 	d := Decoder{head: h, records: b[HeadBytes:h.Bytes()], delta: -1}
