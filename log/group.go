@@ -12,7 +12,9 @@ type group struct {
 	stretches []stretch
 	commits   int
 	// waiters has nil in place of those that were decided: they may be in use again.
-	waiters  []*waiter
+	waiters []*waiter
+	// signals are those that are decided and still to be told. It belongs to the holder of the pen.
+	signals  []*waiter
 	sync     bool   // somebody waits for the group to be synced
 	unsynced bool   // somebody waits for it to be written only
 	hurry    bool   // somebody waits for it to be written, or will ask later
@@ -70,7 +72,7 @@ func (g *group) reset() {
 	}
 	clear(g.stretches)
 	clear(g.waiters)
-	*g = group{buf: buf, stretches: g.stretches[:0], waiters: g.waiters[:0]}
+	*g = group{buf: buf, stretches: g.stretches[:0], waiters: g.waiters[:0], signals: g.signals[:0]}
 }
 
 // frames returns the bytes of a stretch.
@@ -113,12 +115,24 @@ func (g *group) write(seg *segment.Segment) error {
 	return nil
 }
 
-// wakeLocked acknowledges the commits of g that want no more than d. Log.mu is held.
-func (g *group) wakeLocked(d Durability) {
+// decideLocked decides the commits of g that want no more than d, and collects those to be signalled. Log.mu
+// is held.
+func (g *group) decideLocked(d Durability) {
 	for i, w := range g.waiters {
 		if w != nil && w.durability >= d {
-			w.wakeLocked(nil)
+			if w.decideLocked(nil) {
+				g.signals = append(g.signals, w)
+			}
 			g.waiters[i] = nil
 		}
 	}
+}
+
+// signal wakes those who were decided.
+func (g *group) signal() {
+	for i, w := range g.signals {
+		g.signals[i] = nil
+		w.signal()
+	}
+	g.signals = g.signals[:0]
 }

@@ -52,17 +52,20 @@ func (l *Log) newWaiter() *waiter {
 	return &waiter{c: make(chan signal, 2)}
 }
 
-// wakeLocked decides w.
-func (w *waiter) wakeLocked(err error) {
+// decideLocked decides w and reports whether it is to be signalled. Log.mu is held.
+func (w *waiter) decideLocked(err error) bool {
 	w.decided, w.err = true, err
-	if w.ack != nil {
-		w.ack.err = err
-		close(w.ack.done)
+	return w.ack != nil || !w.gone && !w.writing
+}
+
+// signal tells who waits for w that it is decided. Afterwards w may be in use again.
+func (w *waiter) signal() {
+	if a := w.ack; a != nil {
+		a.err = w.err
+		close(a.done)
 		return
 	}
-	if !w.gone && !w.writing {
-		w.c <- acknowledged
-	}
+	w.c <- acknowledged
 }
 
 // takePen waits for the pen, for something else than a commit.

@@ -122,6 +122,11 @@ func (l *Log) await(ctx context.Context, c *Commit, w *waiter) error {
 				continue
 			default:
 			}
+			if w.decided {
+				l.mu.Unlock()
+				ctx = context.WithoutCancel(ctx) // the signal is under way
+				continue
+			}
 			w.gone = true
 			l.mu.Unlock()
 			c.disown()

@@ -41,7 +41,13 @@ func (l *Log) writePendingLocked() error {
 	if err != nil {
 		return l.failLocked(err, g)
 	}
-	g.wakeLocked(Synced)
+	// The signals are sent without mu, since those who are woken come for it, but before the pen is passed, so that
+	// acknowledgements come in order and Close finds everybody told.
+	if g.decideLocked(Synced); len(g.signals) > 0 {
+		l.mu.Unlock()
+		g.signal()
+		l.mu.Lock()
+	}
 	g.reset()
 	l.spare = g
 	return nil
@@ -97,8 +103,9 @@ func (l *Log) writeGroup(g *group, part *part, seg *segment.Segment, claimed int
 	l.applier.grew(g.bytes)
 	if g.unsynced && g.sync {
 		l.mu.Lock()
-		g.wakeLocked(Written)
+		g.decideLocked(Written)
 		l.mu.Unlock()
+		g.signal()
 	}
 	return nil
 }
@@ -230,8 +237,8 @@ func (l *Log) failLocked(cause error, g *group) error {
 			continue
 		}
 		for _, w := range lost.waiters {
-			if w != nil {
-				w.wakeLocked(l.failed)
+			if w != nil && w.decideLocked(l.failed) {
+				w.signal()
 			}
 		}
 	}
