@@ -114,6 +114,10 @@ const (
 	// joinWait bounds how long the writer waits for those whom it has just woken to come again. More
 	// waiting than a third of a flush does not pay.
 	joinWait = 60 * time.Microsecond
+	// joinStep is how much longer it waits when somebody has come, and joinMost bounds that: hundreds of
+	// callers take longer to come than joinWait, and would split into two groups.
+	joinStep = 20 * time.Microsecond
+	joinMost = 4 * joinWait
 	// joinTurns bounds it where time stands still, as it does in tests.
 	joinTurns = 1000
 )
@@ -123,14 +127,19 @@ const (
 // It yields rather than sleeps, since a timer is not precise enough, and waits only for callers to
 // come, never for one that is there to finish.
 func (l *Log) join() {
-	if l.lastGroup < 2 || l.arrived.Load() >= l.lastGroup || l.o.Durability == Buffered {
+	came := l.arrived.Load()
+	if l.lastGroup < 2 || came >= l.lastGroup || l.o.Durability == Buffered {
 		return
 	}
-	start := time.Now()
+	start, most := time.Now(), joinWait
 	for range joinTurns {
 		runtime.Gosched()
-		if l.arrived.Load() >= l.lastGroup || time.Since(start) >= joinWait {
+		now, waited := l.arrived.Load(), time.Since(start)
+		if now >= l.lastGroup || waited >= most {
 			return
+		}
+		if now > came {
+			came, most = now, min(max(most, waited+joinStep), joinMost)
 		}
 	}
 }

@@ -11,8 +11,8 @@ import (
 // of the smallest one: a log that is little used has no use for zeros.
 const preparedLeast = 1 << 20
 
-// preparedStep is how many zeros are written and synced at once, at least.
-const preparedStep = 64 << 10
+// preparedStep is how many zeros are written and synced at once, at least: each sync delays one of a commit.
+const preparedStep = 1 << 20
 
 // preparer fills the file of the next segment with zeros while appends go on, as fast as they do, and
 // only for a log that syncs its commits. Nobody waits for it.
