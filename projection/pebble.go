@@ -138,7 +138,7 @@ func openPebble(dir string, o PebbleOptions, kind string) (*PebbleStore, error) 
 			return s, nil
 		}
 		s.guard.closeAll()
-		if try > 0 || !damage(err) {
+		if try > 0 || s.dead.Load() != nil || !damage(err) {
 			return nil, fmt.Errorf("%w: %w", ErrStore, err)
 		}
 		if err := s.moveAside(err); err != nil {
@@ -188,12 +188,23 @@ func (s *PebbleStore) openOnce() error {
 	for i := range o.Levels {
 		o.Levels[i].FilterPolicy = bloom.FilterPolicy(10)
 	}
-	if err := s.call(func() (err error) { s.db, err = pebble.Open(s.dir, o); return err }); err != nil {
+	opened := make(chan *pebble.DB, 1) // and not s.db, since the call may be left behind
+	err := s.call(func() error {
+		db, err := pebble.Open(s.dir, o)
+		if err == nil {
+			opened <- db
+		}
+		return err
+	})
+	if err != nil {
 		return err
 	}
-	if err := s.readNames(); err != nil {
-		return errors.Join(err, s.db.Close())
+	db := <-opened
+	names, err := readNames(db)
+	if err != nil {
+		return errors.Join(err, s.call(db.Close))
 	}
+	s.db, s.names = db, names
 	return nil
 }
 
@@ -248,7 +259,8 @@ func (s *PebbleStore) giveUp(cause error) {
 }
 
 // call runs f in a goroutine of its own, since Pebble may end the one in which it meets a fatal error. When it ends
-// another one, f may wait for that for ever: then it is left behind.
+// another one, f may wait for that for ever: then it is left behind. So f must share nothing with its caller: what it
+// finds it sends.
 func (s *PebbleStore) call(f func() error) error {
 	done := make(chan error, 1)
 	go func() {
@@ -278,10 +290,10 @@ func (s *PebbleStore) usableLocked() error {
 	return nil
 }
 
-// readNames reads which builds there are.
-func (s *PebbleStore) readNames() error {
+// readNames reads which builds there are, by projection.
+func readNames(db *pebble.DB) (map[string]*models, error) {
 	each := func(kind byte, f func(key, value []byte) error) error {
-		it, err := s.db.NewIter(&pebble.IterOptions{LowerBound: []byte{kind}, UpperBound: []byte{kind + 1}})
+		it, err := db.NewIter(&pebble.IterOptions{LowerBound: []byte{kind}, UpperBound: []byte{kind + 1}})
 		if err != nil {
 			return err
 		}
@@ -290,17 +302,18 @@ func (s *PebbleStore) readNames() error {
 		}
 		return errors.Join(err, it.Close())
 	}
+	names := map[string]*models{}
 	byNumber := map[uint64]*build{}
 	err := each(buildKey, func(key, value []byte) error {
 		name, b, err := decodeBuild(value)
 		if err == nil {
 			b.Number = binary.BigEndian.Uint64(key)
-			byNumber[b.Number] = s.addBuild(name, b)
+			byNumber[b.Number] = addBuild(names, name, b)
 		}
 		return err
 	})
 	if err != nil {
-		return err
+		return nil, err
 	}
 	err = each(checkpointKey, func(key, value []byte) error {
 		c, err := decodeCheckpoint(value)
@@ -310,27 +323,28 @@ func (s *PebbleStore) readNames() error {
 		return err
 	})
 	if err != nil {
-		return err
+		return nil, err
 	}
-	return each(nameKey, func(key, value []byte) error {
-		s.models(string(key)).active = binary.BigEndian.Uint64(value)
+	err = each(nameKey, func(key, value []byte) error {
+		modelsOf(names, string(key)).active = binary.BigEndian.Uint64(value)
 		return nil
 	})
+	return names, err
 }
 
-func (s *PebbleStore) models(name string) *models {
-	m := s.names[name]
+func modelsOf(names map[string]*models, name string) *models {
+	m := names[name]
 	if m == nil {
 		m = &models{builds: map[uint64]*build{}}
-		s.names[name] = m
+		names[name] = m
 	}
 	return m
 }
 
-func (s *PebbleStore) addBuild(name string, b Build) *build {
+func addBuild(names map[string]*models, name string, b Build) *build {
 	added := &build{Build: b}
 	added.at.Store(&b.Checkpoint)
-	s.models(name).builds[b.Number] = added
+	modelsOf(names, name).builds[b.Number] = added
 	return added
 }
 
@@ -369,18 +383,19 @@ func (s *PebbleStore) change(change func(*pebble.Batch) error) error {
 	if err := s.usableLocked(); err != nil {
 		return err
 	}
-	err := s.call(func() error {
-		b := s.db.NewBatch()
-		defer func() { _ = b.Close() }()
-		if err := change(b); err != nil {
-			return err
-		}
-		return b.Commit(pebble.NoSync)
-	})
-	if err != nil {
+	b := s.db.NewBatch()
+	if err := change(b); err != nil {
+		return fmt.Errorf("%w: %w", ErrStore, errors.Join(err, b.Close()))
+	}
+	if err := s.commit(b); err != nil {
 		return fmt.Errorf("%w: %w", ErrStore, err)
 	}
 	return nil
+}
+
+// commit commits a batch, and closes it.
+func (s *PebbleStore) commit(b *pebble.Batch) error {
+	return s.call(func() error { return errors.Join(b.Commit(pebble.NoSync), b.Close()) })
 }
 
 // Create implements Store.
@@ -405,7 +420,7 @@ func (s *PebbleStore) Create(_ context.Context, name string, version int, reset 
 		)
 	})
 	if err == nil {
-		s.addBuild(name, b)
+		addBuild(s.names, name, b)
 	}
 	return b, err
 }
@@ -420,7 +435,7 @@ func (s *PebbleStore) Switch(_ context.Context, name string, b Build) error {
 	if err != nil {
 		return err
 	}
-	m := s.models(name)
+	m := modelsOf(s.names, name)
 	m.active = b.Number
 	m.watching.all()
 	return nil
@@ -439,7 +454,7 @@ func (s *PebbleStore) Drop(_ context.Context, name string, b Build) error {
 		return errors.Join(append(errs, batch.Delete(numbered(buildKey, b.Number), nil), batch.Delete(numbered(checkpointKey, b.Number), nil))...)
 	})
 	if err == nil {
-		delete(s.models(name).builds, b.Number)
+		delete(modelsOf(s.names, name).builds, b.Number)
 	}
 	return err
 }

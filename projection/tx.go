@@ -225,17 +225,12 @@ func (t *transaction) Commit(ctx context.Context, c Change) error {
 	if at := t.b.at.Load(); *at != c.From {
 		return &FencedError{Projection: t.name, Expected: c.From.Position, Actual: at.Position}
 	}
-	size := 0
-	err := s.call(func() error {
-		b := s.db.NewBatchWithSize(t.tx.bytes + 256)
-		defer func() { _ = b.Close() }()
-		if err := t.fill(b, &c); err != nil {
-			return err
-		}
-		size = b.Len()
-		return b.Commit(pebble.NoSync)
-	})
-	if err != nil {
+	b := s.db.NewBatchWithSize(t.tx.bytes + 256)
+	if err := t.fill(b, &c); err != nil {
+		return fmt.Errorf("%w: %w", ErrStore, errors.Join(err, b.Close()))
+	}
+	size := b.Len()
+	if err := s.commit(b); err != nil {
 		return fmt.Errorf("%w: %w", ErrStore, err)
 	}
 	t.b.at.Store(&c.To)

@@ -91,8 +91,8 @@ type Value struct {
 // watch yields the value of a key now, and after each transaction that has changed it, until ctx ends.
 func (s *PebbleStore) watch(ctx context.Context, name, key string) iter.Seq2[Value, error] {
 	return func(yield func(Value, error) bool) {
-		s.mu.Lock() // models makes an entry
-		ws := &s.models(name).watching
+		s.mu.Lock() // modelsOf makes an entry
+		ws := &modelsOf(s.names, name).watching
 		s.mu.Unlock()
 		w := ws.add(key)
 		defer ws.remove(key, w)
