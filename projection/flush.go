@@ -7,20 +7,23 @@ import (
 
 // backgroundError is told of an error after which Pebble tries again.
 func (s *PebbleStore) backgroundError(err error) {
-	s.met.Store(&err)
-	if s.troubled.Swap(&err) == nil {
-		s.logger.Warn("projections: store cannot write, and tries again", "error", err.Error())
-	}
 	s.restless.Store(true)
+	s.tellMu.Lock()
+	s.met.Store(&err)
+	first := s.troubled.Swap(&err) == nil
 	select {
 	case s.trouble <- struct{}{}:
 	default:
+	}
+	s.tellMu.Unlock()
+	if first {
+		s.logger.Warn("projections: store cannot write, and tries again", "error", err.Error())
 	}
 }
 
 // told returns an error of the background that nobody was told of.
 func (s *PebbleStore) told() error {
-	if e := s.troubled.Swap(nil); e != nil {
+	if e := s.takeTrouble(); e != nil {
 		return fmt.Errorf("%w: %w", ErrStore, *e)
 	}
 	return nil
@@ -28,8 +31,20 @@ func (s *PebbleStore) told() error {
 
 // notFlushed returns the error that Pebble met last, behind a receive from trouble.
 func (s *PebbleStore) notFlushed() error {
-	s.troubled.Store(nil)
+	s.takeTrouble()
 	return fmt.Errorf("%w: not flushed: %w", ErrStore, *s.met.Load())
+}
+
+// takeTrouble returns the error that nobody was told of, or nil, and leaves nothing of it in trouble: who waits for
+// a flush later is not told of it.
+func (s *PebbleStore) takeTrouble() *error {
+	s.tellMu.Lock()
+	defer s.tellMu.Unlock()
+	e := s.troubled.Swap(nil)
+	if e != nil {
+		s.drain()
+	}
+	return e
 }
 
 // took notes that Pebble has taken so many bytes, and has it write them when there are many. It waits for
@@ -43,11 +58,41 @@ func (s *PebbleStore) took(ctx context.Context, bytes int) error {
 	if err := s.awaitFlush(ctx, s.flushing); err != nil {
 		return err
 	}
+	return s.beginFlush()
+}
+
+// beginFlush has Pebble write what it has in memory. flushMu is held, and mu for reading.
+func (s *PebbleStore) beginFlush() error {
+	s.drain()
 	s.unflushed = 0
-	return s.call(func() (err error) {
-		s.flushing, err = s.db.AsyncFlush()
+	done, err := s.asyncFlush()
+	if err == nil {
+		s.flushing = done
+	}
+	return err
+}
+
+// asyncFlush begins a flush. The channel is closed when it is done.
+func (s *PebbleStore) asyncFlush() (<-chan struct{}, error) {
+	db := s.db
+	begun := make(chan (<-chan struct{}), 1) // since the call may be left behind
+	err := s.call(func() error {
+		done, err := db.AsyncFlush()
+		begun <- done
 		return err
 	})
+	if err != nil {
+		return nil, err
+	}
+	return <-begun, nil
+}
+
+// drain takes what is in trouble, of an earlier attempt.
+func (s *PebbleStore) drain() {
+	select {
+	case <-s.trouble:
+	default:
+	}
 }
 
 // awaitFlush waits until done is closed, or the flush cannot succeed for now.
@@ -98,12 +143,7 @@ func (s *PebbleStore) Sync(ctx context.Context) error {
 	if err := s.awaitFlush(ctx, s.flushing); err != nil {
 		return err
 	}
-	s.unflushed = 0
-	err := s.call(func() (err error) {
-		s.flushing, err = s.db.AsyncFlush()
-		return err
-	})
-	if err != nil {
+	if err := s.beginFlush(); err != nil {
 		return fmt.Errorf("%w: %w", ErrStore, err)
 	}
 	return s.awaitFlush(ctx, s.flushing)
@@ -111,13 +151,10 @@ func (s *PebbleStore) Sync(ctx context.Context) error {
 
 // flush has Pebble write what it has in memory, and waits for that. Close alone calls it.
 func (s *PebbleStore) flush() error {
-	select {
-	case <-s.trouble: // of an earlier attempt
-	default:
-	}
+	s.drain()
 	s.troubled.Store(nil)
-	var done <-chan struct{}
-	if err := s.call(func() (err error) { done, err = s.db.AsyncFlush(); return err }); err != nil {
+	done, err := s.asyncFlush()
+	if err != nil {
 		return fmt.Errorf("%w: %w", ErrStore, err)
 	}
 	select {

@@ -53,6 +53,8 @@ type PebbleStore struct {
 	deadC chan struct{}
 	// troubled is the first error that Pebble met in the background and that nobody was told of; trouble, which has
 	// room for one, wakes who waits for a flush; met is the last error; restless says that Pebble is about to try again.
+	// tellMu makes one step of what troubled and trouble say.
+	tellMu   sync.Mutex
 	troubled atomic.Pointer[error]
 	met      atomic.Pointer[error]
 	trouble  chan struct{}
