@@ -74,7 +74,10 @@ func (r *running[T]) carryPastGaps(ctx context.Context, limit uint64) error {
 	for len(r.gaps) > 0 && r.gaps[0].From < limit {
 		g := r.gaps[0]
 		if r.p.d.o.Poison == PoisonStops {
-			return errors.Join(r.carry(ctx, g.From), g)
+			if err := r.carry(ctx, g.From); err != nil || r.at < g.From {
+				return err // or it is paused: the gap is not met yet
+			}
+			return g
 		}
 		r.p.l.Options().Logger.Warn("records passed over", "projection", r.p.d.name, "error", g.Error())
 		r.gaps = r.gaps[1:]

@@ -2,8 +2,10 @@ package projection_test
 
 import (
 	"bytes"
+	"context"
 	"io"
 	"log/slog"
+	"runtime"
 	"testing"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
@@ -109,4 +111,81 @@ func TestLoss(t *testing.T) {
 		require.Equal(t, want, content(t, m))
 		require.NoError(t, l.Close())
 	}
+}
+
+// TestGapIsNotMetYet pauses a projection, and ends its context, far in front of a gap: neither is told of the gap.
+func TestGapIsNotMetYet(t *testing.T) {
+	fs := vfs.NewMem()
+	quiet := log.Options{FS: fs, SegmentBytes: 64 << 10, Logger: slog.New(slog.DiscardHandler)}
+	l, err := log.Open("data", quiet)
+	require.NoError(t, err)
+	s := openStore(t, l)
+	for range 5 {
+		add(t, s, "a", 1)
+	}
+	before := l.Position()
+	add(t, s, "lost-stream", 100)
+	other, err := l.CreateTopic(ctx, "other", log.TopicOptions{})
+	require.NoError(t, err)
+	for range 4 { // more than a segment
+		_, err = other.Append(ctx, log.Record{Value: make([]byte, 30<<10)})
+		require.NoError(t, err)
+	}
+	require.NoError(t, l.Close())
+	damage(t, fs, "data/log", "lost-stream")
+	_, err = log.Repair(ctx, "data", log.RepairOptions{FS: fs})
+	require.NoError(t, err)
+
+	l, err = log.Open("data", quiet)
+	require.NoError(t, err)
+	var first func() // what the handler does at the first event
+	open := func(name string) *projection.Model {
+		m, err := projection.Open(ctx, l, projection.Define(name, 1, projection.Options{BatchEvents: 1}, func(tx *projection.Tx, e *projection.Event) error {
+			if first != nil {
+				first()
+				first = nil
+			}
+			return sums(tx, e)
+		}))
+		require.NoError(t, err)
+		return m
+	}
+
+	m := open("paused")
+	paused := make(chan struct{})
+	first = func() { m.Pause(); close(paused) }
+	done := make(chan error, 1)
+	go func() { done <- m.Run(ctx) }()
+	<-paused
+	m.Resume() // at once, or while it waits: it is not over in either case
+	var gone *projection.LostError
+	require.ErrorAs(t, <-done, &gone)
+	require.Equal(t, before, gone.From)
+	require.Equal(t, before, m.Progress().Position, "it stopped in front of the gap, not before")
+
+	m = open("held")
+	first = m.Pause
+	running, stop := context.WithCancel(ctx)
+	go func() { done <- m.Run(running) }()
+	for m.Progress().Phase != projection.Paused || m.Progress().Position == 0 {
+		select {
+		case err := <-done:
+			require.FailNow(t, "a paused projection has ended", "%v", err)
+		default:
+			runtime.Gosched()
+		}
+	}
+	require.Less(t, m.Progress().Position, before)
+	stop()
+	require.NoError(t, <-done)
+
+	m = open("ended")
+	running, stop = context.WithCancel(ctx)
+	first = stop
+	err = m.CatchUp(running)
+	require.ErrorIs(t, err, context.Canceled)
+	require.NotErrorIs(t, err, log.ErrLost)
+	require.Less(t, m.Progress().Position, before)
+	require.NotEqual(t, projection.Failed, m.Progress().Phase)
+	require.NoError(t, l.Close())
 }

@@ -115,8 +115,11 @@ func (r *running[T]) read(ctx context.Context, limit uint64) error {
 		}
 		if rec.Position >= r.done.Position { // the first that is read of another commit
 			over, err := r.between(ctx, &behind)
-			if err != nil || over {
+			if err != nil {
 				return err
+			}
+			if over {
+				return ctx.Err()
 			}
 		}
 		r.done = behind
