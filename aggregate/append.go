@@ -284,7 +284,9 @@ func (s *Store) put(c *log.Commit, stream string, expected Expected, events []Ev
 
 // Stage puts an append into a commit that the caller makes, and returns the versions that the events get
 // when it happens. With Any and Exists the version is looked up now, and the commit is refused with a
-// *VersionConflictError when the stream has moved before it happens: Commit tries again by itself.
+// *VersionConflictError when the stream has moved before it happens: Commit tries again by itself. What c has of the
+// stream already is not seen: staged twice with Any, one stream always conflicts. The second call has to expect
+// At(appended.Version) of what the first one returned.
 func (s *Store) Stage(ctx context.Context, c *log.Commit, stream string, expected Expected, events ...Event) (Appended, error) {
 	b := Batch{Appends: []Append{{stream, expected, events}}}
 	loose, err := b.check()
