@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"os"
 	"strconv"
 	"testing"
 
@@ -198,19 +199,23 @@ func parkedOnce(l *log.Log, m *projection.Model) error {
 }
 
 // TestFault_S18_CrashAtEveryOperation crashes a projection before and after each file operation, of the log and
-// of its own store, also while it parks events, is built anew beside the old model (S19) and is switched.
+// of its own store, also while it parks events, is built anew beside the old model (S19) and is switched: on an even selection of the images,
+// or on all with STRATA_IMAGES=all.
 func TestFault_S18_CrashAtEveryOperation(t *testing.T) {
 	w := harness.Workload{
 		Name: "projection", Options: log.Options{SegmentBytes: 64 << 10, SyncInterval: -1}, Opaque: true,
 		Steps: carryOn, Check: modelIsFold,
 	}
-	o := harness.Options{Deep: 64, Limit: 1000}
-	if testing.Short() {
-		o.Limit = 150
+	o, floor := harness.Options{Deep: 64, Limit: 1000}, 1000
+	switch {
+	case os.Getenv("STRATA_IMAGES") == "all":
+		o.Limit = 0
+	case testing.Short():
+		o.Limit, floor = 150, 150
 	}
 	s := harness.Run(t, w, o)
 	t.Logf("T1 projection %s", s)
-	if s.Images < o.Limit {
-		t.Errorf("%s: the floor is %d images", s, o.Limit)
+	if s.Images < floor {
+		t.Errorf("%s: the floor is %d images", s, floor)
 	}
 }
