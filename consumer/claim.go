@@ -39,10 +39,15 @@ type claim struct {
 	since       time.Duration
 }
 
-type openRecord struct {
-	offset   int64
-	finished bool
-}
+// openRecord is twice the offset of a delivered record, and one more when it is finished: there can be hundreds of
+// thousands behind one that takes long.
+type openRecord int64
+
+func (o openRecord) offset() int64  { return int64(o >> 1) }
+func (o openRecord) finished() bool { return o&1 != 0 }
+
+// leastOpen is for how many delivered records there is room at first.
+const leastOpen = 64
 
 // deliver notes that the body of the loop is over for the record before, which is finished when finished is
 // set, and that the next one goes out. False says that nothing must go out any more.
@@ -58,7 +63,10 @@ func (c *claim) deliver(offset int64, most int, finished bool) bool {
 	}
 	c.busy, c.at = true, offset
 	c.turns++
-	c.open = append(c.open, openRecord{offset: offset})
+	if len(c.open) == cap(c.open) {
+		c.open = slices.Grow(c.open, max(leastOpen, len(c.open))) // append by itself grows large ones by a quarter
+	}
+	c.open = append(c.open, openRecord(offset<<1))
 	c.next = offset + 1
 	return true
 }
@@ -110,9 +118,9 @@ func (c *claim) isFirst(offset int64) bool {
 }
 
 func (c *claim) finishLocked(offset int64) {
-	if len(c.open) > 0 && c.open[0].offset == offset { // the common case
+	if len(c.open) > 0 && c.open[0].offset() == offset { // the common case
 		n := 1
-		for n < len(c.open) && c.open[n].finished {
+		for n < len(c.open) && c.open[n].finished() {
 			n++
 		}
 		if n == len(c.open) {
@@ -122,16 +130,16 @@ func (c *claim) finishLocked(offset int64) {
 		}
 		return
 	}
-	i, found := slices.BinarySearchFunc(c.open, offset, func(o openRecord, at int64) int { return cmp.Compare(o.offset, at) })
+	i, found := slices.BinarySearchFunc(c.open, offset, func(o openRecord, at int64) int { return cmp.Compare(o.offset(), at) })
 	if found {
-		c.open[i].finished = true
+		c.open[i] |= 1
 	}
 }
 
 // firstLocked returns the offset of the first unfinished record.
 func (c *claim) firstLocked() int64 {
 	if len(c.open) > 0 {
-		return c.open[0].offset
+		return c.open[0].offset()
 	}
 	return c.next
 }
