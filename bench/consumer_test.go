@@ -32,22 +32,40 @@ func TestGateMember(t *testing.T) {
 	p := tp.Partition(0)
 	load(t, l, p, size, n)
 	group := 0
-	medianGate(t, gateMember, func() float64 {
-		began := time.Now()
-		got, _, err := replay(p.Read(log.Oldest))
-		bare := time.Since(began)
-		require.NoError(t, err)
-		require.Equal(t, n, got)
-
+	bestGate(t, gateMember, func() float64 {
 		group++
 		m := joinBench(t, l, fmt.Sprint("g", group))
-		began = time.Now()
-		got = drain(t, m)
-		ours := time.Since(began)
+		began := time.Now()
+		got := drain(t, m)
+		took := time.Since(began)
 		require.NoError(t, m.Close())
 		require.Equal(t, n, got)
-		return float64(bare) / float64(ours)
+		return float64(n) / took.Seconds()
+	}, func() float64 {
+		began := time.Now()
+		got, _, err := replay(p.Read(log.Oldest))
+		took := time.Since(began)
+		require.NoError(t, err)
+		require.Equal(t, n, got)
+		return float64(n) / took.Seconds()
 	})
+}
+
+// bestGate fails when the best rate of ours is below least of the best of theirs. The two take turns, and other
+// work on the machine can only make either slower, so each turn brings both best ones nearer to what they are by
+// themselves.
+func bestGate(t *testing.T, least float64, ours, theirs func() float64) {
+	t.Helper()
+	const leastTurns, turns = 3, 15
+	bestOurs, bestTheirs := 0.0, 0.0
+	for n := range turns {
+		bestTheirs, bestOurs = max(bestTheirs, theirs()), max(bestOurs, ours())
+		if n+1 >= leastTurns && bestOurs >= least*bestTheirs {
+			t.Logf("%.2f", bestOurs/bestTheirs)
+			return
+		}
+	}
+	t.Fatalf("%.2f, at least %.2f is wanted", bestOurs/bestTheirs, least)
 }
 
 // medianGate fails when in none of several rounds the median of three ratios is at least least.
@@ -252,7 +270,7 @@ func BenchmarkLanes(b *testing.B) {
 	l := open(b, b.TempDir(), unsynced(log.Written))
 	loadKeyed(b, l, n)
 	group := 0
-	for _, slow := range []time.Duration{0, time.Millisecond} {
+	for _, slow := range []time.Duration{0, 10 * time.Millisecond} {
 		b.Run(fmt.Sprintf("workers=8/keys=1000/slow=%v", slow), func(b *testing.B) {
 			b.ReportAllocs()
 			var rates []float64
@@ -277,5 +295,5 @@ func TestGateSlowKey(t *testing.T) {
 		group++
 		return lanesRun(t, l, fmt.Sprint("g", group), n, slow)
 	}
-	medianGate(t, gateSlowKey, func() float64 { return run(10*time.Millisecond) / run(0) })
+	bestGate(t, gateSlowKey, func() float64 { return run(10 * time.Millisecond) }, func() float64 { return run(0) })
 }

@@ -24,6 +24,8 @@ func TestMain(m *testing.M) {
 		goleak.IgnoreAnyFunction(pebble+".(*ConcurrencyLimitScheduler).periodicGranter"),
 		goleak.IgnoreAnyFunction(pebble+".Open"),
 		goleak.IgnoreAnyFunction(pebble+".(*DB).Close"),
+		goleak.IgnoreAnyFunction(pebble+".(*DB).compact"),
+		goleak.IgnoreAnyFunction(pebble+".(*DB).flush"),
 		goleak.IgnoreAnyFunction(pebble+".(*DB).collectTableStats"),
 		goleak.IgnoreAnyFunction(pebble+".(*cleanupManager).mainLoop"),
 		goleak.IgnoreAnyFunction(pebble+".(*cleanupManager).Close"),
