@@ -1,11 +1,9 @@
 package projection_test
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"log/slog"
-	"runtime"
 	"strconv"
 	"strings"
 	"syscall"
@@ -18,7 +16,6 @@ import (
 
 	"github.com/stratalog/strata/aggregate"
 	"github.com/stratalog/strata/fuzz/crashfs"
-	"github.com/stratalog/strata/internal/clock"
 	"github.com/stratalog/strata/log"
 	"github.com/stratalog/strata/projection"
 )
@@ -141,52 +138,5 @@ func TestFullDisk(t *testing.T) {
 	require.NoError(t, err)
 	require.True(t, ok)
 	require.Equal(t, "5", string(v))
-	require.NoError(t, store.Close())
-}
-
-// TestSyncWithRoomAgain fills the disk, is told of it, and makes room: what was told of before does not fail the next
-// Sync.
-func TestSyncWithRoomAgain(t *testing.T) {
-	full := &errorfs.Toggle{Injector: errorfs.InjectorFunc(func(op errorfs.Op) error {
-		if op.Kind.ReadOrWrite() == errorfs.OpIsWrite && strings.HasSuffix(op.Path, ".sst") {
-			return syscall.ENOSPC
-		}
-		return nil
-	})}
-	clk := clock.NewManual(time.Unix(1e9, 0))
-	store, err := projection.OpenPebble("store", projection.PebbleOptions{
-		FS: errorfs.Wrap(vfs.NewMem(), full), Clock: clk, Logger: slog.New(slog.DiscardHandler),
-	})
-	require.NoError(t, err)
-	over, cancel := context.WithCancel(ctx)
-	cancel()
-	pass := func() { // lets Pebble try again
-		clk.Advance(time.Minute)
-		runtime.Gosched()
-	}
-	for i := range 5 {
-		full.On()
-		_, err = store.Create(ctx, "sums", i, "", projection.Checkpoint{})
-		require.NoError(t, err)
-		for { // until Sync tells of an error without waiting: Pebble does not try again before the clock moves
-			err := store.Sync(over)
-			if errors.Is(err, projection.ErrStore) && !strings.Contains(err.Error(), "not flushed") {
-				break
-			}
-			pass()
-		}
-		full.Off()
-		synced := make(chan error, 1)
-		go func() { synced <- store.Sync(ctx) }()
-		for waiting := true; waiting; {
-			select {
-			case err := <-synced:
-				require.NoError(t, err, i)
-				waiting = false
-			default:
-				pass()
-			}
-		}
-	}
 	require.NoError(t, store.Close())
 }
