@@ -83,8 +83,5 @@ func (s *syncer) turn(l *Log) time.Duration {
 		l.passPen()
 		return 0
 	}
-	if s.bytes.Load() >= syncAfter {
-		return 1
-	}
-	return l.o.SyncInterval
+	return l.o.SyncInterval // whoever writes too much meanwhile kicks
 }
