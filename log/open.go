@@ -45,8 +45,8 @@ func Open(dir string, options Options) (*Log, error) {
 		l.sealer.Wait()
 		return nil, errors.Join(err, l.files.closeAll(), l.lock.release())
 	}
-	l.scribe.start(l)
-	l.syncer.start(l)
+	l.scribe.start(l, l.scribeTurn)
+	l.syncer.start(l, l.syncerTurn)
 	l.preparer.start(l)
 	return l, nil
 }

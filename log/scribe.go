@@ -18,33 +18,13 @@ const (
 )
 
 type scribe struct {
-	kick chan struct{} // has room for one
-	stop chan struct{}
-	done chan struct{}
+	turns
 	// awake says that the scribe will look again by itself.
 	awake atomic.Bool
 	// lastWrite is on the monotonic clock.
 	lastWrite atomic.Int64
 	// bufferedSince is when the oldest buffered commit came, 0 when there is none. Guarded by Log.mu.
 	bufferedSince time.Duration
-}
-
-func (s *scribe) start(l *Log) {
-	s.kick, s.stop, s.done = make(chan struct{}, 1), make(chan struct{}), make(chan struct{})
-	go s.run(l)
-}
-
-// end stops the scribe and waits for it.
-func (s *scribe) end() {
-	close(s.stop)
-	<-s.done
-}
-
-func (s *scribe) wake() {
-	select {
-	case s.kick <- struct{}{}:
-	default:
-	}
 }
 
 // wrote tells that a commit group was written, at the time now.
@@ -70,25 +50,6 @@ func (l *Log) wakeScribeLocked() {
 	if l.scribe.bufferedSince == 0 {
 		l.scribe.bufferedSince = l.o.Clock.Monotonic() | 1
 		l.scribe.wake()
-	}
-}
-
-func (s *scribe) run(l *Log) {
-	defer close(s.done)
-	timer := l.o.Clock.NewTimer(time.Hour)
-	defer timer.Stop()
-	for {
-		select {
-		case <-s.stop:
-			return
-		case <-s.kick:
-		case <-timer.C():
-		}
-		if next := l.scribeTurn(); next > 0 {
-			timer.Reset(next)
-		} else {
-			timer.Stop()
-		}
 	}
 }
 

@@ -13,23 +13,10 @@ const syncAfter = 8 << 20
 // syncer is the goroutine that makes durable what nobody waits for. It is one of its own, so that the scribe
 // goes on writing meanwhile.
 type syncer struct {
-	kick chan struct{} // has room for one
-	stop chan struct{}
-	done chan struct{}
+	turns
 	// since is when the oldest bytes that are not synced and that nobody waits for were written, on the monotonic
 	// clock, 0 when there are none; bytes is how many of them were written since the last sync began.
 	since, bytes atomic.Int64
-}
-
-func (s *syncer) start(l *Log) {
-	s.kick, s.stop, s.done = make(chan struct{}, 1), make(chan struct{}), make(chan struct{})
-	go s.run(l)
-}
-
-// end stops the syncer and waits for it.
-func (s *syncer) end() {
-	close(s.stop)
-	<-s.done
 }
 
 // wrote tells that n bytes were written, at the time now, that nobody waits to be synced.
@@ -37,34 +24,13 @@ func (s *syncer) wrote(now time.Duration, n int64) {
 	first := s.since.CompareAndSwap(0, int64(now)|1)
 	bytes := s.bytes.Add(n)
 	if first || bytes >= syncAfter && bytes-n < syncAfter {
-		select {
-		case s.kick <- struct{}{}:
-		default:
-		}
+		s.wake()
 	}
 }
 
-func (s *syncer) run(l *Log) {
-	defer close(s.done)
-	timer := l.o.Clock.NewTimer(time.Hour)
-	defer timer.Stop()
-	for {
-		select {
-		case <-s.stop:
-			return
-		case <-s.kick:
-		case <-timer.C():
-		}
-		if next := s.turn(l); next > 0 {
-			timer.Reset(next)
-		} else {
-			timer.Stop()
-		}
-	}
-}
-
-// turn syncs what is due and returns when to look again, 0 for when something is written.
-func (s *syncer) turn(l *Log) time.Duration {
+// syncerTurn syncs what is due and returns when to look again, 0 for when something is written.
+func (l *Log) syncerTurn() time.Duration {
+	s := &l.syncer
 	since := s.since.Load()
 	if since == 0 {
 		return 0
