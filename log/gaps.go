@@ -1,6 +1,7 @@
 package log
 
 import (
+	"context"
 	"errors"
 
 	"github.com/stratalog/strata/segment"
@@ -10,19 +11,19 @@ import (
 type Gap struct{ From, To uint64 }
 
 // Gaps returns the gaps at and behind a position, in order, up to where readers end. Damage that was not repaired is
-// none: who reads is told of it. A log whose set of segments was never changed has no gaps, and is not read for that;
-// of another one the frames behind position are.
-func (l *Log) Gaps(position uint64) ([]Gap, error) {
+// none, nor is a gap next to it: who reads is told of them. A log whose set of segments was never changed has no gaps, and is not read for that;
+// of another one the frames behind position are, until ctx ends.
+func (l *Log) Gaps(ctx context.Context, position uint64) ([]Gap, error) {
 	if err := l.readable(); err != nil {
 		return nil, err
 	}
 	if l.manifest == nil {
 		return nil, nil
 	}
-	return l.gaps(position)
+	return l.gaps(ctx, position)
 }
 
-func (l *Log) gaps(position uint64) ([]Gap, error) {
+func (l *Log) gaps(ctx context.Context, position uint64) ([]Gap, error) {
 	c := cursor{l: l}
 	end := c.end().position
 	if position >= end {
@@ -39,7 +40,10 @@ func (l *Log) gaps(position uint64) ([]Gap, error) {
 		}
 	}
 	var f segment.Frame
-	for {
+	for n := 0; ; n++ {
+		if n%1024 == 0 && ctx.Err() != nil {
+			return nil, ctx.Err()
+		}
 		err := c.next(&f)
 		switch {
 		case isEOF(err):

@@ -150,7 +150,7 @@ func checkGaps(t testing.TB, l *log.Log, want, got map[place]string, what string
 		}
 		return set
 	}
-	gaps, err := l.Gaps(0)
+	gaps, err := l.Gaps(ctx, 0)
 	require.NoError(t, err, what)
 	in := func(at uint64) bool {
 		return slices.ContainsFunc(gaps, func(g log.Gap) bool { return g.From <= at && at < g.To })
@@ -158,7 +158,7 @@ func checkGaps(t testing.TB, l *log.Log, want, got map[place]string, what string
 	for i, g := range gaps {
 		require.Less(t, g.From, g.To, what)
 		require.LessOrEqual(t, g.To, l.Position(), what)
-		later, err := l.Gaps(g.From + 1)
+		later, err := l.Gaps(ctx, g.From+1)
 		require.NoError(t, err, what)
 		rest := gaps[i+1:]
 		if g.To-g.From > 1 {

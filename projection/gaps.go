@@ -8,8 +8,8 @@ import (
 )
 
 // lost returns the gaps in the log behind a position that have taken records of the topics which are handled.
-func (p *Projection[T]) lost(position uint64) ([]*LostError, error) {
-	gaps, err := p.l.Gaps(position)
+func (p *Projection[T]) lost(ctx context.Context, position uint64) ([]*LostError, error) {
+	gaps, err := p.l.Gaps(ctx, position)
 	if err != nil {
 		return nil, err
 	}

@@ -295,7 +295,7 @@ func (p *Projection[T]) plan(ctx context.Context) (*running[T], error) {
 	if p.heldBack {
 		r.fx.before = ^uint64(0)
 	}
-	if r.gaps, err = p.lost(r.at); err != nil {
+	if r.gaps, err = p.lost(ctx, r.at); err != nil {
 		return nil, err
 	}
 	if !r.building && reset != "" {
