@@ -291,7 +291,11 @@ func (a *applier) moveTo(position uint64) {
 // end.
 func (a *applier) applyNote(n note) {
 	defer a.backlog.Add(n.from - n.to)
-	seg, err := n.part.open()
+	err := a.l.store.usable() // what is derived on a dead store could only be kept in memory
+	var seg *segment.Segment
+	if err == nil {
+		seg, err = n.part.open()
+	}
 	if err == nil {
 		a.scanner.Reset(seg, n.from, n.to)
 		for a.scanner.At() < n.to && err == nil {
