@@ -13,7 +13,8 @@ import (
 // all of them when the log is closed, under whoever still reads.
 type files struct {
 	vfs.FS
-	limit int // immutable
+	// limit bounds how many are open, mappable how many are mapped. Immutable.
+	limit, mappable int
 	// clock counts uses, to find what was not used for longest.
 	clock atomic.Uint64
 
@@ -26,7 +27,7 @@ type files struct {
 }
 
 func newFiles(fs vfs.FS, limit int) *files {
-	return &files{FS: fs, limit: limit, all: map[*sharedFile]struct{}{}}
+	return &files{FS: fs, limit: limit, mappable: mappedFiles, all: map[*sharedFile]struct{}{}}
 }
 
 // sharedFile is a file of which the descriptor may be closed and opened again between two calls.

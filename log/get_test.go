@@ -13,6 +13,7 @@ import (
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 	"github.com/cockroachdb/pebble/v2/vfs/errorfs"
+	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
 	"github.com/stratalog/strata/internal/osfs"
@@ -219,6 +220,63 @@ func TestGetOfFileCutShort(t *testing.T) {
 		_, err = p.Get(700)
 		require.ErrorIs(t, err, log.ErrCorrupt)
 	}
+}
+
+// TestGetOfManyFiles reads from more files than may be mapped at once, in turn and by many at once: those that were not
+// read for longest are unmapped, and every record comes out as it went in.
+func TestGetOfManyFiles(t *testing.T) {
+	l := open(t, osfs.Default, filepath.Join(t.TempDir(), "data"), log.Options{SegmentBytes: 64 << 10})
+	defer func() { require.NoError(t, l.Close()) }()
+	const most = 3
+	l.SetMappable(most)
+	p, _ := twenty(t, l, osfs.Default)
+	segs, err := filepathGlob(osfs.Default, filepath.Join(l.Dir(), "log"), ".seg")
+	require.NoError(t, err)
+	require.Greater(t, len(segs), 3*most)
+	var wg sync.WaitGroup
+	for start := range int64(4) {
+		wg.Go(func() {
+			for round := range int64(60) {
+				for offset := (start + round) % 20; offset < 2000; offset += 20 {
+					r, err := p.Get(offset)
+					if !assert.NoError(t, err) || !assert.Equal(t, bytes.Repeat([]byte{byte(offset/20 + 1)}, 1000), r.Value) {
+						return
+					}
+				}
+			}
+		})
+	}
+	wg.Wait()
+	if runtime.GOOS == "linux" {
+		require.Positive(t, l.MappedFiles())
+		require.LessOrEqual(t, l.MappedFiles(), most+4, "each of four may be about to unmap one")
+	}
+}
+
+// TestGetOfFileThatGrows reads what is appended behind the end of a mapping, which is made anew.
+func TestGetOfFileThatGrows(t *testing.T) {
+	l := open(t, osfs.Default, filepath.Join(t.TempDir(), "data"), log.Options{})
+	defer func() { require.NoError(t, l.Close()) }()
+	topic, err := l.CreateTopic(ctx, "grows", log.TopicOptions{})
+	require.NoError(t, err)
+	p := topic.Partition(0)
+	for offset := range int64(600) {
+		value := bytes.Repeat([]byte{byte(offset)}, 10<<10)
+		_, err := p.Append(ctx, log.Record{Value: value})
+		require.NoError(t, err)
+		for _, at := range []int64{offset, offset / 2, offset / 2} {
+			r, err := p.Get(at)
+			require.NoError(t, err)
+			require.Equal(t, byte(at), r.Value[len(r.Value)-1])
+			require.Len(t, r.Value, 10<<10)
+		}
+	}
+	segs, err := filepathGlob(osfs.Default, filepath.Join(l.Dir(), "log"), ".seg")
+	require.NoError(t, err)
+	if runtime.GOOS == "linux" {
+		require.Positive(t, l.MappedFiles())
+	}
+	require.LessOrEqual(t, l.MappedFiles(), len(segs), "a mapping that was made anew counts once")
 }
 
 // TestGetOfFailingDisk: an error of reading is returned as it is, and nothing is forgotten by it.

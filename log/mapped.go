@@ -137,7 +137,7 @@ func (s *sharedFile) unmapLocked() {
 func (f *files) countMapped(keep *sharedFile) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	for f.mappings++; f.mappings > mappedFiles; f.mappings-- {
+	for f.mappings++; f.mappings > f.mappable; f.mappings-- {
 		var oldest *sharedFile
 		for s := range f.all {
 			if s != keep && (oldest == nil || s.used.Load() < oldest.used.Load()) && s.isMapped() {
