@@ -22,3 +22,14 @@ func (l *Log) MappedFiles() int {
 	defer l.files.mu.Unlock()
 	return l.files.mappings
 }
+
+// FailState makes the views' state dead.
+func (l *Log) FailState(cause error) { l.store.fail(cause) }
+
+// LayerBytes returns how much the memory layers of the views hold when what was written is applied.
+func (l *Log) LayerBytes() int {
+	_ = l.applier.wait(context.Background())
+	l.applier.applyMu.Lock()
+	defer l.applier.applyMu.Unlock()
+	return l.applier.layerBytes()
+}

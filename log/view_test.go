@@ -466,13 +466,57 @@ func TestViewGoesOnWithoutTheOther(t *testing.T) {
 	require.ErrorIs(t, err, log.ErrClosed)
 }
 
+// blind sets a key for each record, and reads nothing.
+type blind struct{ tally }
+
+func (v blind) Apply(tx *log.ViewTx, c *log.AppliedCommit) error {
+	for i := range c.Batches {
+		for r, err := range c.Batches[i].Records() {
+			if err != nil {
+				return err
+			}
+			tx.Set(bytes.Clone(r.Key), []byte("there"))
+		}
+	}
+	return nil
+}
+
+// TestDeadStateDerivesNothing: appends go on, and the views, which nothing can be stored of any more, do not grow.
+func TestDeadStateDerivesNothing(t *testing.T) {
+	l := open(t, vfs.NewMem(), "data", log.Options{Logger: quiet})
+	a, err := l.CreateTopic(ctx, "a", log.TopicOptions{})
+	require.NoError(t, err)
+	v, err := l.Register(ctx, blind{tally{"v", []string{"a"}}})
+	require.NoError(t, err)
+	append100 := func(prefix string) (last log.Result) {
+		for i := range 100 {
+			last, err = a.Append(ctx, log.Record{Key: fmt.Append(nil, prefix, i), Value: []byte("v")})
+			require.NoError(t, err)
+		}
+		return last
+	}
+	r := append100("alive")
+	require.NoError(t, v.Wait(ctx, r.Position))
+	before := l.LayerBytes()
+	require.Positive(t, before)
+	l.FailState(errors.New("disk"))
+	r = append100("dead")
+	require.ErrorIs(t, v.Wait(ctx, r.Position), log.ErrState)
+	_, _, err = v.Get(ctx, []byte("alive1"))
+	require.ErrorIs(t, err, log.ErrState)
+	_, _, err = v.Get(ctx, []byte("dead1"))
+	require.ErrorIs(t, err, log.ErrState)
+	require.Equal(t, before, l.LayerBytes())
+	_ = l.Close()
+}
+
 func TestRegisterRefuses(t *testing.T) {
 	l := open(t, vfs.NewMem(), "data", log.Options{})
 	_, err := l.CreateTopic(ctx, "a", log.TopicOptions{})
 	require.NoError(t, err)
 	_, err = l.Register(ctx, tally{"no good", []string{"a"}})
 	require.ErrorIs(t, err, log.ErrName)
-	_, err = l.Register(ctx, tally{"v", []string{"a"}})
+	_, err = l.Register(ctx, blind{tally{"v", []string{"a"}}})
 	require.NoError(t, err)
 	var viewed *log.ViewedError
 	require.ErrorAs(t, l.DeleteTopic(ctx, "a"), &viewed)
@@ -485,7 +529,7 @@ func TestRegisterRefuses(t *testing.T) {
 func TestRegisterOtherTopics(t *testing.T) {
 	fs := vfs.NewMem()
 	l := open(t, fs, "data", log.Options{})
-	_, err := l.Register(ctx, tally{"v", []string{"a"}})
+	_, err := l.Register(ctx, blind{tally{"v", []string{"a"}}})
 	require.NoError(t, err)
 	require.NoError(t, l.Close())
 	l = open(t, fs, "data", log.Options{})
@@ -500,7 +544,7 @@ func TestViewWait(t *testing.T) {
 	l := open(t, vfs.NewMem(), "data", log.Options{})
 	a, err := l.CreateTopic(ctx, "a", log.TopicOptions{})
 	require.NoError(t, err)
-	h, err := l.Register(ctx, tally{"v", []string{"a"}})
+	h, err := l.Register(ctx, blind{tally{"v", []string{"a"}}})
 	require.NoError(t, err)
 	next := l.Metrics().Written
 	waited := make(chan error)
@@ -525,7 +569,7 @@ func TestViewIsNotAheadOfReaders(t *testing.T) {
 	l := open(t, vfs.NewMem(), "data", log.Options{SyncInterval: -1})
 	a, err := l.CreateTopic(ctx, "a", log.TopicOptions{})
 	require.NoError(t, err)
-	h, err := l.Register(ctx, tally{"v", []string{"a"}})
+	h, err := l.Register(ctx, blind{tally{"v", []string{"a"}}})
 	require.NoError(t, err)
 	const n = 3000
 	wrote := make(chan error, 1)
