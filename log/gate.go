@@ -9,7 +9,8 @@ import (
 // gate is the file system under Pebble. State must never get ahead of the log on disk: before a table
 // file of Pebble is synced, and Pebble syncs each before its manifest names it, the log is synced up
 // to what was applied. On a failed log it holds those syncs, since Pebble would retry after an error
-// without pause, until Close has told Pebble to end. When the store is dead it refuses every change.
+// without pause, until Close has told Pebble to end. When the store is dead it refuses every change, and a table not
+// before a pause.
 type gate struct {
 	vfs.FS
 	s *store
@@ -45,11 +46,11 @@ func (g *gate) wrap(name string, file vfs.File, err error) (vfs.File, error) {
 }
 
 func (g *gate) Create(name string, c vfs.DiskWriteCategory) (vfs.File, error) {
-	if err := g.s.usable(); err != nil {
-		return nil, err
-	}
 	if isTable(name) {
 		g.s.pause()
+	}
+	if err := g.s.usable(); err != nil {
+		return nil, err
 	}
 	file, err := g.FS.Create(name, c)
 	return g.wrap(name, file, err)

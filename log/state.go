@@ -321,9 +321,13 @@ func (s *store) backgroundError(err error) {
 	}
 }
 
-// pause waits a little when Pebble has met an error, and so keeps it from trying again at once.
+// pause waits a little when Pebble has met an error, or can meet nothing else since the store is dead, and so keeps it
+// from trying again at once. It does not return when Pebble was given up: nobody ends that by closing it.
 func (s *store) pause() {
-	if !s.troubled.Swap(false) {
+	dead := s.deadC
+	if s.usable() != nil {
+		dead = nil // there is no more to wait for
+	} else if !s.troubled.Swap(false) {
 		return
 	}
 	timer := s.l.o.Clock.NewTimer(retryAfter)
@@ -331,7 +335,11 @@ func (s *store) pause() {
 	select {
 	case <-timer.C():
 	case <-s.ending:
-	case <-s.deadC:
+	case <-dead:
+	case <-s.abandoned:
+	}
+	if s.isAbandoned() {
+		select {}
 	}
 }
 

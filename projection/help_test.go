@@ -23,7 +23,9 @@ var ctx = context.Background()
 func TestMain(m *testing.M) {
 	const pebble = "github.com/cockroachdb/pebble/v2"
 	goleak.VerifyTestMain(m,
-		goleak.IgnoreAnyFunction("github.com/stratalog/strata/projection.(*guarded).Sync"),
+		goleak.IgnoreAnyFunction("github.com/stratalog/strata/internal/handles.(*file).Sync"),
+		goleak.IgnoreAnyFunction("github.com/stratalog/strata/internal/handles.(*file).ReadAt"),
+		goleak.IgnoreAnyFunction("github.com/stratalog/strata/projection.(*guard).Create"),
 		goleak.IgnoreAnyFunction(pebble+".(*ConcurrencyLimitScheduler).periodicGranter"),
 		goleak.IgnoreAnyFunction(pebble+".Open"),
 		goleak.IgnoreAnyFunction(pebble+".(*DB).compact"),

@@ -22,6 +22,7 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs"
 
 	"github.com/stratalog/strata/internal/clock"
+	"github.com/stratalog/strata/internal/handles"
 	"github.com/stratalog/strata/internal/osfs"
 	"github.com/stratalog/strata/log"
 	"github.com/stratalog/strata/segment"
@@ -133,13 +134,13 @@ func openPebble(dir string, o PebbleOptions, kind string) (*PebbleStore, error) 
 		names: map[string]*models{}, open: map[released]struct{}{},
 		deadC: make(chan struct{}), trouble: make(chan struct{}, 1), ending: make(chan struct{}),
 	}
-	s.guard = &guard{FS: s.fs, s: s}
+	s.guard = &guard{FS: handles.New(s.fs, s.giveUp), s: s}
 	for try := 0; ; try++ {
 		err := s.openOnce()
 		if err == nil {
 			return s, nil
 		}
-		s.guard.closeAll()
+		s.guard.CloseAll()
 		if try > 0 || s.dead.Load() != nil || !damage(err) {
 			return nil, fmt.Errorf("%w: %w", ErrStore, err)
 		}
@@ -504,7 +505,7 @@ func (s *PebbleStore) Close() error {
 		_ = c.release() // what it has met is told to who uses it
 	}
 	clear(s.open)
-	defer s.guard.closeAll()
+	defer s.guard.CloseAll()
 	if s.dead.Load() != nil {
 		return nil
 	}
