@@ -76,6 +76,7 @@ func engines() []engine {
 	return append([]engine{
 		strata("strata", ""), strata("strata-buffered", "returns before the write"),
 		strata("strata-default", "synced in the background every 100 ms, as by default"),
+		strata("strata-4g", "segments of 4 GiB, so that none ends during a trial"),
 		strata("strata-zstd", "batches compressed with zstd"),
 		tidwall, raftWAL, etcd, bolt, pebbleEngine, promWlog, natsEngine,
 		bare, bareSync, bareOverwrite,

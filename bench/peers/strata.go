@@ -43,6 +43,8 @@ func strata(name, note string) engine {
 			lo.Durability, lo.SyncInterval = log.Buffered, -1
 		case name == "strata-default":
 			lo.Durability = log.Written
+		case name == "strata-4g":
+			lo.Durability, lo.SyncInterval, lo.SegmentBytes = log.Written, -1, 4<<30
 		default:
 			lo.Durability, lo.SyncInterval = log.Written, -1
 		}
