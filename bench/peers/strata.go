@@ -32,6 +32,8 @@ func strata(name, note string) engine {
 	case "strata":
 	case "strata-zstd":
 		e.only = []string{"W11"}
+	case "strata-4g":
+		e.only = []string{"W2"}
 	default:
 		e.only = []string{"W1", "W2"}
 	}
