@@ -220,9 +220,12 @@ func (s *store) openLocked() error {
 		}
 		s.files = handles.New(s.fs, s.abandon)
 		opened := make(chan *pebble.DB, 1) // and not s.db, since the call may be left behind
+		o, compactions := s.options(), handles.NewCompactions()
+		o.Experimental.CompactionScheduler = compactions
 		err := s.call(func() error {
-			db, err := pebble.Open(s.path(), s.options())
+			db, err := pebble.Open(s.path(), o)
 			if err == nil {
+				compactions.Opened()
 				opened <- db
 			}
 			return err

@@ -13,10 +13,13 @@ import (
 	"github.com/stratalog/strata/log"
 )
 
-// TestUnsyncedStateDirectory makes each sync of the directory of the views' state fail: while it is opened and
-// made, written, and closed. Commits go on being acknowledged, nothing panics, waits for ever or stays open, and when
-// the fault is gone the conditions hold.
-func TestUnsyncedStateDirectory(t *testing.T) {
+// TestErrorsOfStateFiles makes each operation on the files of the views' state fail, once and for good: while it is
+// opened and made, written, and closed. Commits go on being acknowledged, nothing panics, waits for ever or stays
+// open, and when the fault is gone the conditions hold.
+func TestErrorsOfStateFiles(t *testing.T) {
+	ours := func(op crashfs.Op) bool {
+		return strings.Contains(op.Path, "data/state") && op.Kind != crashfs.OpClose && op.Kind != crashfs.OpUnlock && op.Kind != crashfs.OpRead
+	}
 	once := func(l *log.Log, key string) error {
 		topic, err := l.Topic("a")
 		if errors.Is(err, log.ErrNoTopic) {
@@ -48,13 +51,29 @@ func TestUnsyncedStateDirectory(t *testing.T) {
 		}
 		return kept
 	}
-	require.Equal(t, 3, lives(crashfs.New(crashfs.Options{}), "no fault"))
-	for at := 1; at <= 12; at++ { // Pebble panics at it
-		f := crashfs.Fault{At: at, Err: syscall.EIO, Match: func(op crashfs.Op) bool {
-			return strings.Contains(op.Path, "data/state") && op.Kind == crashfs.OpSyncDir
-		}}
-		checkStateFault(t, f, lives, once, fmt.Sprint("sync of a directory, the ", at, ". time"))
+	fs := crashfs.New(crashfs.Options{})
+	counting := fs.Inject(crashfs.Fault{Match: ours, At: 1 << 40})
+	require.Equal(t, 3, lives(fs, "no fault"))
+	n := counting.Matched()
+	require.Greater(t, n, 40)
+	step := 1
+	if testing.Short() {
+		step = 7
 	}
+	directories := 0
+	for at := 1; at <= n; at += step {
+		f := crashfs.Fault{Match: ours, At: at, Sticky: at%2 == 0, Err: []error{syscall.EIO, syscall.ENOSPC}[at/2%2]}
+		what := fmt.Sprintf("operation %d of %d, sticky=%v", at, n, f.Sticky)
+		checkStateFault(t, f, lives, once, what)
+	}
+	for at := 1; at <= 12; at++ { // what Pebble panics at
+		match := func(op crashfs.Op) bool { return ours(op) && op.Kind == crashfs.OpSyncDir }
+		checkStateFault(t, crashfs.Fault{Match: match, At: at, Err: syscall.EIO}, lives, once, fmt.Sprint("sync of a directory, the ", at, ". time"))
+		short := func(op crashfs.Op) bool { return ours(op) && op.Kind == crashfs.OpWrite }
+		checkStateFault(t, crashfs.Fault{Match: short, At: at, Short: true, Bytes: 20}, lives, once, fmt.Sprint("short write, the ", at, ". time"))
+		directories++
+	}
+	t.Logf("T4 state faults=%d of %d directories=%d", (n+step-1)/step, n, directories)
 }
 
 func checkStateFault(t *testing.T, f crashfs.Fault, lives func(*crashfs.FS, string) int, once func(*log.Log, string) error, what string) {

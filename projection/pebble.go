@@ -191,10 +191,13 @@ func (s *PebbleStore) openOnce() error {
 	for i := range o.Levels {
 		o.Levels[i].FilterPolicy = bloom.FilterPolicy(10)
 	}
+	compactions := handles.NewCompactions()
+	o.Experimental.CompactionScheduler = compactions
 	opened := make(chan *pebble.DB, 1) // and not s.db, since the call may be left behind
 	err := s.call(func() error {
 		db, err := pebble.Open(s.dir, o)
 		if err == nil {
+			compactions.Opened()
 			opened <- db
 		}
 		return err
