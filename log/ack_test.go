@@ -30,7 +30,12 @@ func TestAckSequenced(t *testing.T) {
 	require.False(t, refused.Sequenced())
 	_, err = refused.Wait(ctx)
 	require.ErrorIs(t, err, log.ErrOffset)
-	require.True(t, try().Sequenced())
+	last := try()
+	require.True(t, last.Sequenced())
+	r, err = last.Wait(ctx)
+	require.NoError(t, err)
+	require.Equal(t, r.Position+1, last.End())
+	require.Zero(t, refused.End())
 	require.NoError(t, l.Close())
 	require.False(t, try().Sequenced())
 }

@@ -148,6 +148,21 @@ func (l *Log) mark(kind segment.Kind) bool {
 	return true
 }
 
+// SyncTo returns when everything before position is synced, which must have been read or acknowledged. A sync
+// that is under way for others is enough when it covers that. Errors are those of Sync.
+func (l *Log) SyncTo(ctx context.Context, position uint64) error {
+	if l.Position() >= position {
+		return nil
+	}
+	l.syncMu.Lock() // which waits for the sync that is under way
+	done := l.Position() >= position
+	l.syncMu.Unlock()
+	if done {
+		return nil
+	}
+	return l.Sync(ctx)
+}
+
 // Sync returns when everything that was committed before is synced, whatever its durability.
 func (l *Log) Sync(ctx context.Context) error {
 	if err := ctx.Err(); err != nil {

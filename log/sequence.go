@@ -233,12 +233,17 @@ type Ack struct {
 	err    error // set before done is closed
 	// sequenced says that the commit has its place. Set before CommitAsync returns.
 	sequenced bool
+	end       uint64 // behind its last record, of one that is sequenced; set with that
 }
 
 // Sequenced reports whether the commit has got its place in the log, which is so or not when CommitAsync
 // returns: it will be there unless the log fails, and with it every later commit. One that is refused, or a
 // duplicate, has none.
 func (a *Ack) Sequenced() bool { return a.sequenced }
+
+// End returns the position behind the last record of a commit that is Sequenced: who waits for that by
+// ViewHandle.Wait sees the commit applied, before it is synced.
+func (a *Ack) End() uint64 { return a.end }
 
 // Done is closed when the commit is decided.
 func (a *Ack) Done() <-chan struct{} { return a.done }
@@ -295,7 +300,7 @@ func (c *Commit) CommitAsync(ctx context.Context) *Ack {
 		}()
 		return a
 	}
-	a.sequenced = true
+	a.sequenced, a.end = true, l.position
 	a.result = c.result()
 	a.result.batches = append([]AppendedBatch(nil), a.result.batches...)
 	a.result.refs = append([]ref(nil), a.result.refs...)
