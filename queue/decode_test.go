@@ -74,7 +74,7 @@ func FuzzDecode(f *testing.F) {
 			_, _ = decodeOptions(q.options)
 		}
 		s := decodeState(b)
-		if again := decodeState(s.encode()); again != s {
+		if again := decodeState(s.encode()); !reflect.DeepEqual(again, s) {
 			t.Fatalf("%+v, %+v", s, again)
 		}
 		decodeHistory(b)

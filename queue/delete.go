@@ -67,7 +67,7 @@ func (d *dispatcher) end() {
 
 // finishDelete drops what the view has of a queue that takes no messages any more, and its topic.
 func (dir *directory) finishDelete(ctx context.Context, name string, id uint64) error {
-	for _, prefix := range []byte{prefixLease, prefixReady, prefixDelayed, prefixWaiting, prefixGone, prefixHistory, prefixDedupEnd, prefixDedup} {
+	for _, prefix := range []byte{prefixLease, prefixReady, prefixDelayed, prefixTally, prefixWaiting, prefixGone, prefixHistory, prefixDedupEnd, prefixDedup} {
 		if err := dir.dropKeys(ctx, prefix, id); err != nil {
 			return err
 		}

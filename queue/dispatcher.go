@@ -34,6 +34,9 @@ type dispatcher struct {
 	// staged says that commits of others may bring messages with a priority or a delay: the view may not have
 	// told of the last ones, whenever one looks.
 	staged atomic.Bool
+	// skimmed says that no message before it is in the backlog; Stats looks from there on. It only grows, but for
+	// two calls that overtake each other, of which either is right.
+	skimmed atomic.Int64
 	// consumers counts Run and Consume.
 	consumers atomic.Int64
 

@@ -60,10 +60,11 @@
 // # Keys of the view
 //
 //	'q' name                            be64 id | flags (1 bounded, 2 ends) | options as JSON
-//	's' id                              head, end and counts, see the type state
+//	's' id                              head, end and counts, see the type state; 1 when 'c' is kept
 //	't' id                              be64 messages | be64 bytes ever sent, of a bounded queue
 //	'r' id | 9 - priority | offset      ready: attempts | priority | bytes
 //	'd' id | due | offset               delayed: the same
+//	'c' id | 20 or 32 | due >> that     be64: how many of 'd' are due in this stretch of time
 //	'w' id | be16 length, key | offset  waiting behind its key: the same
 //	'l' id | lease                      text owner | entries: offset, deadline (0 is held), be32 attempts, priority, bytes
 //	'g' id | offset                     was removed from the middle of the backlog

@@ -223,3 +223,52 @@ func ExampleQueue_ReleaseOwner() {
 	// 0 is with worker 3
 	// 1 given back
 }
+
+// Messages that were received together and handled in order are acknowledged by the last one.
+func ExampleQueue_AckUpTo() {
+	withLog(func(ctx context.Context, l *log.Log) error {
+		q, err := queue.Declare(ctx, l, "rows", queue.Options{})
+		check(err)
+		_, err = q.Send(ctx, queue.Message{Value: []byte("1")}, queue.Message{Value: []byte("2")}, queue.Message{Value: []byte("3")})
+		check(err)
+		ms, err := q.Receive(ctx, queue.ReceiveOptions{Max: 10})
+		check(err)
+		for _, m := range ms[:2] {
+			fmt.Println("stored", string(m.Value))
+		}
+		check(q.AckUpTo(ctx, ms[1]))
+		s, err := q.Stats(ctx)
+		fmt.Println(s.Done, "done,", s.Leased, "leased")
+		return err
+	})
+	// Output:
+	// stored 1
+	// stored 2
+	// 2 done, 1 leased
+}
+
+// A lease that is held runs out at no time: it ends with what its receiver says, or with the owner.
+func ExampleReceiveOptions_held() {
+	withLog(func(ctx context.Context, l *log.Log) error {
+		q, err := queue.Declare(ctx, l, "jobs", queue.Options{Lease: time.Millisecond})
+		check(err)
+		_, err = q.Send(ctx, queue.Message{Value: []byte("long job")})
+		check(err)
+		ms, err := q.Receive(ctx, queue.ReceiveOptions{Held: true, Owner: "worker 3"})
+		check(err)
+		fmt.Println("ends by itself:", !ms[0].Until.IsZero())
+
+		n, err := q.ReleaseOwner(ctx, "worker 3") // it is known to be gone
+		check(err)
+		fmt.Println(n, "given back")
+		fmt.Println(errors.Is(ms[0].Ack(ctx), queue.ErrLease))
+		ms, err = q.Receive(ctx, queue.ReceiveOptions{Held: true, Owner: "worker 4"})
+		fmt.Println(string(ms[0].Value), "attempt", ms[0].Attempt)
+		return err
+	})
+	// Output:
+	// ends by itself: false
+	// 1 given back
+	// true
+	// long job attempt 2
+}

@@ -203,7 +203,8 @@ type Stats struct {
 // Depth returns how many messages the queue holds.
 func (s Stats) Depth() int64 { return s.Ready + s.Delayed + s.Blocked + s.Leased }
 
-// Stats returns the counts of the queue.
+// Stats returns the counts of the queue. It costs the same for ten messages and for ten million, delayed ones too,
+// but for those that have become due within the last second.
 func (q *Queue) Stats(ctx context.Context) (Stats, error) {
 	d := q.d
 	s, err := d.state(ctx)
@@ -215,12 +216,11 @@ func (q *Queue) Stats(ctx context.Context) (Stats, error) {
 		Sent: s.sent, Done: s.done, Dead: s.dead, Dropped: s.dropped,
 	}
 	if s.delayed > 0 {
-		for _, err := range d.dir.view.Scan(ctx, keyOf(prefixDelayed, d.id), keyOf(prefixDelayed, d.id, uint64(d.now()+1))) {
-			if err != nil {
-				return out, err
-			}
-			out.Ready, out.Delayed = out.Ready+1, out.Delayed-1
+		due, err := s.dueBy(d.id, d.now(), func(from, to []byte) iter.Seq2[log.KeyValue, error] { return d.dir.view.Scan(ctx, from, to) })
+		if err != nil {
+			return out, err
 		}
+		out.Ready, out.Delayed = out.Ready+due, out.Delayed-due
 	}
 	if !d.o.Discard {
 		dead, ok, err := d.dir.lookUp(ctx, d.o.DeadLetter)
@@ -274,15 +274,17 @@ func (d *dispatcher) oldest(ctx context.Context, s *state) (time.Duration, error
 			break
 		}
 	}
-	var failed error
-	d.listBacklog(ctx, s, func(info *Info, err error) bool {
-		if failed = err; err == nil {
-			note(info.ID)
+	if s.backlog > 0 {
+		offset, err := d.firstOfBacklog(ctx, s)
+		if err != nil {
+			return 0, err
 		}
-		return false
-	})
-	if failed != nil || first < 0 {
-		return 0, failed
+		if offset >= 0 {
+			note(offset)
+		}
+	}
+	if first < 0 {
+		return 0, nil
 	}
 	r, err := d.read(first)
 	if errors.Is(err, log.ErrLost) {
@@ -292,4 +294,35 @@ func (d *dispatcher) oldest(ctx context.Context, s *state) (time.Duration, error
 		return 0, err
 	}
 	return max(0, d.dir.l.Now().Sub(r.Timestamp)), nil
+}
+
+// firstOfBacklog returns the offset of the first message of the backlog, -1 when there is none. What it passes over
+// never belongs to the backlog again, so it is passed over once.
+func (d *dispatcher) firstOfBacklog(ctx context.Context, s *state) (int64, error) {
+	for r, err := range d.p.Read(log.AtOffset(max(s.head, d.skimmed.Load())), log.ReadOptions{Unsynced: true}) {
+		if errors.Is(err, log.ErrLost) {
+			continue
+		}
+		if err == nil {
+			err = ctx.Err()
+		}
+		if err != nil {
+			return -1, err
+		}
+		if r.Offset >= s.end {
+			break
+		}
+		gone := false
+		t := readTraits(r.Headers)
+		if t.due <= 0 && t.level == 0 {
+			if _, gone, err = d.dir.view.Get(ctx, keyOf(prefixGone, d.id, uint64(r.Offset))); err != nil {
+				return -1, err
+			}
+			if !gone {
+				return r.Offset, nil
+			}
+		}
+		d.skimmed.Store(r.Offset + 1)
+	}
+	return -1, nil
 }

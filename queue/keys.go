@@ -9,6 +9,7 @@ const (
 	prefixTotals   = 't'
 	prefixReady    = 'r'
 	prefixDelayed  = 'd'
+	prefixTally    = 'c'
 	prefixWaiting  = 'w'
 	prefixLease    = 'l'
 	prefixGone     = 'g'

@@ -161,13 +161,16 @@ func (d *dispatcher) drainShown() error {
 	return nil
 }
 
-// awaitUnderway waits for commits that were sequenced and that the view may not show: it shows what is
-// acknowledged.
+// awaitUnderway waits until the view shows the commits that were sequenced: they have to be written for that, and
+// need not be synced. When the log fails before, it takes no commit that could rest on what the view lacks.
 func (d *dispatcher) awaitUnderway() {
+	end := uint64(0)
 	for _, a := range d.underway {
-		<-a.Done()
+		end = max(end, a.End())
 	}
-	d.underway = nil
+	if d.underway = nil; end > 0 {
+		_ = d.dir.view.Wait(context.Background(), end)
+	}
 }
 
 // taken reports that the message at offset is out of the view's places already, which may not show.
@@ -396,12 +399,6 @@ func (d *dispatcher) handOut(ctx context.Context, o *ReceiveOptions, until func(
 			}
 			continue
 		}
-		if !o.Unsynced && !o.Synced {
-			if err := d.harden(ctx, p.out); err != nil {
-				d.loaded = false
-				return nil, false, err
-			}
-		}
 		t := take{head: d.headNow(), owner: o.Owner, until: until(d.now()), gone: d.passed[:min(len(d.passed), d.dir.limits.aside)]}
 		t.leased, t.blocked, t.expired = items(p.out), items(p.blocked), items(p.expired)
 		id := d.dir.lease.Add(1)
@@ -417,19 +414,6 @@ func (d *dispatcher) handOut(ctx context.Context, o *ReceiveOptions, until func(
 			return out, p.more, nil
 		}
 	}
-}
-
-// harden returns when the messages cannot be taken back by a power cut. It comes before the take: a sync that is
-// under way for who has sent them is enough then, and would not be for what is written behind it.
-func (d *dispatcher) harden(ctx context.Context, ms []message) error {
-	last := uint64(0)
-	for i := range ms {
-		last = max(last, ms[i].record.Position)
-	}
-	if len(ms) == 0 || last < d.dir.l.Position() {
-		return nil
-	}
-	return d.dir.l.Sync(ctx)
 }
 
 func items(ms []message) []item {

@@ -120,6 +120,11 @@ func (d *dispatcher) receive(ctx context.Context, o *ReceiveOptions) (out []*Del
 	if err := d.recorded(ctx, out); err != nil {
 		return nil, err
 	}
+	if !o.Unsynced && !o.Synced {
+		if err := d.harden(ctx, out); err != nil {
+			return nil, err
+		}
+	}
 	for _, m := range out {
 		m.synced = o.Synced
 	}
@@ -131,6 +136,21 @@ func (d *dispatcher) recorded(ctx context.Context, out []*Delivery) error {
 	_, err := out[0].ack.Wait(ctx)
 	if errors.Is(err, log.ErrUnknown) {
 		d.giveBack(out) // the caller stops waiting; others can have them
+	}
+	return err
+}
+
+// harden returns when a power cut cannot take the messages of out back. No lock is held: others receive, and
+// conclude, meanwhile, and find these messages leased. When they cannot be made durable they are given back; so
+// they are when the caller does not wait for it.
+func (d *dispatcher) harden(ctx context.Context, out []*Delivery) error {
+	end := uint64(0)
+	for _, m := range out {
+		end = max(end, m.Position+1)
+	}
+	err := d.dir.l.SyncTo(ctx, end)
+	if err != nil {
+		d.giveBack(out)
 	}
 	return err
 }

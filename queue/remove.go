@@ -190,12 +190,21 @@ func (d *dispatcher) forgetItem(it *item, head int64) {
 }
 
 // Purge drops all messages that nobody has leased, and returns how many. It is not one commit: after a
-// crash some may be there still. Messages that are sent meanwhile may be dropped or not.
+// crash during the call some may be there still. It is durable when Purge returns. Messages that are sent meanwhile may be dropped or not.
 func (q *Queue) Purge(ctx context.Context) (int64, error) {
 	d := q.d
 	if d.dir.l.Options().ReadOnly {
 		return 0, log.ErrReadOnly
 	}
+	n, err := d.purge(ctx)
+	if err != nil {
+		return n, err
+	}
+	return n, d.dir.l.Sync(ctx)
+}
+
+// purge is Purge before it is synced, for which nobody else is to wait.
+func (d *dispatcher) purge(ctx context.Context) (int64, error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if err := d.settle(ctx); err != nil {
@@ -207,7 +216,7 @@ func (q *Queue) Purge(ctx context.Context) (int64, error) {
 		return 0, err
 	}
 	d.loaded = false
-	if err := d.conclude(ctx, true, condition(conditionNote, queueKey(d.id), []byte{opPurge})); err != nil {
+	if err := d.conclude(ctx, false, condition(conditionNote, queueKey(d.id), []byte{opPurge})); err != nil {
 		return 0, err
 	}
 	for _, p := range []byte{prefixReady, prefixDelayed, prefixWaiting} {
@@ -239,7 +248,7 @@ func (d *dispatcher) purgeKeys(ctx context.Context, from []byte) error {
 		if len(items) == 0 {
 			return nil
 		}
-		if err := d.conclude(ctx, true, condition(conditionNote, queueKey(d.id), encodeRemove(0, items))); err != nil {
+		if err := d.conclude(ctx, false, condition(conditionNote, queueKey(d.id), encodeRemove(0, items))); err != nil {
 			return err
 		}
 	}

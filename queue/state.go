@@ -1,5 +1,7 @@
 package queue
 
+import "github.com/stratalog/strata/log"
+
 // state is what the view keeps of a queue as a whole. Sums of bytes are of keys and values.
 type state struct {
 	head int64 // what lies before was taken out of the backlog
@@ -12,9 +14,16 @@ type state struct {
 	sentBytes           int64 // ever
 	bytes               int64 // of the depth
 	backlogBytes        int64
+	// tallied says that the delayed messages are counted by when they are due. States of before that was so are
+	// 8 bytes a field and no more; their queues go on without.
+	tallied bool
+	due     tally // what is being changed of these counts; not encoded
 }
 
-const stateFields = 13
+const (
+	stateFields = 13
+	stateBytes  = 8 * (stateFields + 1)
+)
 
 func (s *state) fields() [stateFields]*int64 {
 	return [stateFields]*int64{
@@ -24,16 +33,21 @@ func (s *state) fields() [stateFields]*int64 {
 }
 
 func (s *state) encode() []byte {
-	b := make([]byte, 0, 8*(stateFields+1))
+	b := make([]byte, 0, stateBytes+1)
 	for _, f := range s.fields() {
 		b = be.AppendUint64(b, uint64(*f))
 	}
-	return be.AppendUint64(b, uint64(s.backlogBytes))
+	b = be.AppendUint64(b, uint64(s.backlogBytes))
+	if s.tallied {
+		b = append(b, 1)
+	}
+	return b
 }
 
 // decodeState returns a queue without messages for no bytes.
 func decodeState(b []byte) (s state) {
-	if len(b) != 8*(stateFields+1) {
+	s.tallied = len(b) != stateBytes
+	if len(b) != stateBytes && len(b) != stateBytes+1 {
 		return s
 	}
 	for i, f := range s.fields() {
@@ -58,12 +72,29 @@ func (s *state) sort(in source) *int64 {
 	return &s.backlog
 }
 
+// enter notes that it is there now; the backlog's bytes are the caller's.
+func (s *state) enter(it *item) {
+	*s.sort(it.in)++
+	if it.in == inDelayed && s.tallied {
+		s.due.add(it.due, 1)
+	}
+}
+
 // leave notes that it is not where it was any more.
 func (s *state) leave(it *item) {
 	*s.sort(it.in)--
-	if it.in == inBacklog {
+	switch {
+	case it.in == inBacklog:
 		s.backlogBytes -= it.size
+	case it.in == inDelayed && s.tallied:
+		s.due.add(it.due, -1)
 	}
+}
+
+// set puts s into the view.
+func (s *state) set(tx *log.ViewTx, id uint64) error {
+	tx.Set(keyOf(prefixState, id), s.encode())
+	return s.due.flush(tx, id)
 }
 
 // totals is the value under 't': what was ever sent to a bounded queue.

@@ -81,6 +81,7 @@ func (v view) sent(tx *log.ViewTx, b *log.AppliedBatch) error {
 	if err != nil {
 		return err
 	}
+	backlog := false
 	for r, err := range b.Records() {
 		if err != nil {
 			return err
@@ -97,20 +98,25 @@ func (v view) sent(tx *log.ViewTx, b *log.AppliedBatch) error {
 		case t.level > 0:
 			it.in = inReady
 		}
-		*s.sort(it.in)++
+		s.enter(&it)
 		if it.in == inBacklog {
 			s.backlogBytes += n
+			backlog = true
 			continue
 		}
 		tx.Set(it.viewKey(q.id), it.viewValue())
 		v.tell.placed(q.id, 0, it)
 	}
 	s.end = b.Offset + int64(b.Count)
-	tx.Set(keyOf(prefixState, q.id), s.encode())
+	if err := s.set(tx, q.id); err != nil {
+		return err
+	}
 	if q.flags&flagBounded != 0 {
 		tx.Set(keyOf(prefixTotals, q.id), totals(s.sent, s.sentBytes))
 	}
-	v.tell.sent(q.id)
+	if backlog { // of the others who waits was told when they can be received, or is when they are due
+		v.tell.sent(q.id)
+	}
 	return nil
 }
 
@@ -189,8 +195,7 @@ func (v view) operate(tx *log.ViewTx, c *log.AppliedCommit, key, value []byte) e
 	default:
 		return ErrCorrupt
 	}
-	tx.Set(keyOf(prefixState, id), s.encode())
-	return nil
+	return s.set(tx, id)
 }
 
 // declare folds in the beginning and the end of a queue.
@@ -258,7 +263,7 @@ func applyTake(tx *log.ViewTx, id, lease uint64, s *state, t *take) {
 		it := t.blocked[i]
 		leaveView(tx, id, s, &it)
 		it.in = inWaiting
-		s.waiting++
+		s.enter(&it)
 		tx.Set(it.viewKey(id), it.viewValue())
 	}
 	for i := range t.expired {
@@ -325,7 +330,7 @@ func (v view) applySettle(tx *log.ViewTx, c *log.AppliedCommit, id, lease uint64
 			it.in, it.due = inDelayed, o.until
 		}
 		s.leased--
-		*s.sort(it.in)++
+		s.enter(&it)
 		tx.Set(it.viewKey(id), it.viewValue())
 		if o.what != released && failed == nil {
 			failed = addHistory(tx, id, c, e.offset, o.cause)
