@@ -80,6 +80,36 @@ func TestExchangeToQueue(t *testing.T) {
 	require.NoError(t, l.Close())
 }
 
+// TestPublishDedup publishes to a queue that takes each DedupID once, and to a topic beside it: what the queue does
+// not take goes nowhere.
+func TestPublishDedup(t *testing.T) {
+	l, x := openQueues(t, vfs.NewMem())
+	topics(t, l, "audit")
+	_, err := queue.Declare(ctx, l, "jobs", queue.Options{Dedup: queue.ForEver})
+	require.NoError(t, err)
+	declare(t, x, "x", pubsub.Fanout)
+	bind(t, x, "x", "", topic("audit"))
+	bind(t, x, "x", "", toQueue("jobs"))
+	p := func(exchange, value string) pubsub.Publication {
+		m := queue.Message{Value: []byte(value), DedupID: "7"}
+		return pubsub.Publication{Exchange: exchange, Key: "jobs", Record: m.Record()}
+	}
+	_, err = x.Publish(ctx, p("x", "one"), p("", "two")) // the second by the queue's name
+	var facts *queue.RepeatedError
+	require.ErrorAs(t, err, &facts)
+	require.Equal(t, queue.RepeatedError{Queue: "jobs", DedupID: "7"}, *facts)
+	require.Empty(t, contents(t, l)["audit"])
+	first, err := x.Publish(ctx, p("x", "three"))
+	require.NoError(t, err)
+	again, err := x.Publish(ctx, p("x", "four"))
+	require.NoError(t, err)
+	require.True(t, again.Duplicate)
+	require.Equal(t, first.Position, again.Position)
+	require.Equal(t, []string{"three"}, contents(t, l)["audit"])
+	require.Equal(t, []string{"three"}, received(t, l, "jobs"))
+	require.NoError(t, l.Close())
+}
+
 // TestExchangeToQueueCrash crashes at every operation on a file while records are published to a queue and a
 // topic: both have the same, and what was acknowledged is there.
 func TestExchangeToQueueCrash(t *testing.T) {

@@ -27,6 +27,14 @@ type Publication struct {
 // commits are: all destinations have all records, or none has any. When all of it leads nowhere, and
 // nothing of it is mandatory, there is no commit, and the Result is zero. A topic or queue that is deleted
 // meanwhile is none of the destinations.
+//
+// A queue with a window for DedupIDs (queue.Options.Dedup, of messages by queue.Message.Record) decides for all of
+// the call: when a DedupID was sent to it before, nothing is appended anywhere, and the Result says Duplicate and
+// where the first one went; when two records of the call would bring it the same one, directly or by different
+// exchanges, that is a *queue.RepeatedError, and nothing is appended either.
+//
+// Errors are an *ExchangeError, an *UnroutableError, an *InvalidError for a key, a *TargetError, what the queue says
+// (a *queue.FullError, say), and those of a commit.
 func (x *Exchanges) Publish(ctx context.Context, ps ...Publication) (log.Result, error) {
 	var gone []string
 	for {
