@@ -2,6 +2,8 @@ package projection_test
 
 import (
 	"context"
+	"crypto/rand"
+	"errors"
 	"fmt"
 	"strconv"
 	"time"
@@ -282,4 +284,100 @@ func ExampleOn() {
 	v, _, err := m.Get("account-1")
 	fmt.Printf("%s %v\n", v, err)
 	// Output: 10 <nil>
+}
+
+// Events of different streams are handled at once where the handler says that it does not mind: it touches keys of its
+// own stream alone.
+func ExampleOptions_parallel() {
+	ctx := context.Background()
+	l := must(log.Open("data", log.Options{FS: vfs.NewMem()}))
+	defer l.Close()
+	accounts := must(aggregate.Open(ctx, l, "accounts", aggregate.Options{}))
+	for i := range 300 {
+		deposit(accounts, fmt.Sprint("account-", i%3), 1)
+	}
+
+	count := func(tx *projection.Tx, e *projection.Event) error {
+		tx.Set(e.Stream, strconv.AppendUint(nil, e.Version, 10))
+		return nil
+	}
+	m := must(projection.Open(ctx, l, projection.Define("counts", 1, projection.Options{Parallel: 4}, count)))
+	check(m.CatchUp(ctx))
+	for kv, err := range m.Range("", "") {
+		fmt.Println(kv.Key, string(kv.Value), err)
+	}
+	// A handler of which two events write one key is found out.
+	total := func(tx *projection.Tx, e *projection.Event) error {
+		tx.Set("last", []byte(e.Stream))
+		return nil
+	}
+	m = must(projection.Open(ctx, l, projection.Define("last", 1, projection.Options{Parallel: 4}, total)))
+	var order *projection.OrderError
+	fmt.Println(errors.As(m.CatchUp(ctx), &order), order.Key)
+	// Output:
+	// account-0 100 <nil>
+	// account-1 100 <nil>
+	// account-2 100 <nil>
+	// true last
+}
+
+// Progress says how far a projection is, and Pause has it wait while its model goes on being read.
+func ExampleProjection_Pause() {
+	ctx, stop := context.WithCancel(context.Background())
+	l := must(log.Open("data", log.Options{FS: vfs.NewMem()}))
+	defer l.Close()
+	accounts := must(aggregate.Open(ctx, l, "accounts", aggregate.Options{}))
+	m := must(projection.Open(ctx, l, projection.Define("balances", 1, projection.Options{}, booked)))
+	done := make(chan error)
+	go func() { done <- m.Run(ctx) }()
+	show := func() {
+		p := m.Progress()
+		b, _, err := balances.Get(m, "account-1")
+		fmt.Println(p.Phase, "lag", p.Lag(), "balance", b.Amount, err)
+	}
+
+	check(m.WaitFor(ctx, deposit(accounts, "account-1", 10)))
+	m.Pause()
+	position := deposit(accounts, "account-1", 5)
+	show()
+	m.Resume()
+	check(m.WaitFor(ctx, position))
+	show()
+	stop()
+	fmt.Println(<-done)
+	// Output:
+	// paused lag 1 balance 10 <nil>
+	// live lag 0 balance 15 <nil>
+	// <nil>
+}
+
+// A model is built anew when somebody asks for it: from outside of its program, as "strata projections reset" does.
+func ExampleMarkReset() {
+	ctx := context.Background()
+	fs := vfs.NewMem()
+	l := must(log.Open("data", log.Options{FS: fs}))
+	defer l.Close()
+	accounts := must(aggregate.Open(ctx, l, "accounts", aggregate.Options{}))
+	deposit(accounts, "account-1", 10)
+	deposit(accounts, "account-1", 5)
+	handled := 0
+	m := must(projection.Open(ctx, l, projection.Define("balances", 1, projection.Options{}, func(tx *projection.Tx, e *projection.Event) error {
+		handled++
+		return booked(tx, e)
+	})))
+	check(m.CatchUp(ctx))
+	fmt.Println(handled)
+	check(m.CatchUp(ctx))
+	fmt.Println(handled)
+
+	check(projection.MarkReset(fs, "data", "balances", rand.Reader))
+	check(m.CatchUp(ctx))
+	b, _, _ := balances.Get(m, "account-1")
+	fmt.Println(handled, "balance", b.Amount)
+	fmt.Println(projection.MarkReset(fs, "data", "balance", rand.Reader))
+	// Output:
+	// 2
+	// 2
+	// 4 balance 15
+	// projection: no such projection: "balance"
 }

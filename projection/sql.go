@@ -42,7 +42,8 @@ type SQLOptions struct {
 // SQLStore is a Store in a database that database/sql has a driver for, and whose transactions are atomic and
 // durable: SQLite and PostgreSQL are tested. The checkpoint is a row of the table strata_builds, in the transaction in
 // which handlers write, so each event is in the tables exactly once, also when two processes carry on the
-// same projection: one of them is then fenced off.
+// same projection: one of them is then fenced off. The example of package projection/sqltest, a module of its own for its drivers, is
+// a whole program.
 //
 // It has three more tables: strata_projections, with the build that readers see; strata_parked, with parked
 // events; strata_numbers, with the number of the last build.
