@@ -143,9 +143,6 @@ func (f *File) readAt(b *block, number uint32) error {
 // read reads a block and checks that it is the one of that number and level and that its rows
 // lie in it.
 func (f *File) read(b *block, number uint32, level uint8) error {
-	if f.recall(b, number, level) {
-		return nil
-	}
 	if err := f.readAt(b, number); err != nil {
 		return err
 	}
@@ -191,18 +188,16 @@ func (f *File) slot(number uint32, level uint8) *atomic.Pointer[block] {
 	return &f.inner[number-first]
 }
 
-// recall copies a kept node into b.
-func (f *File) recall(b *block, number uint32, level uint8) bool {
+// recall returns a kept node, which must not be changed, or nil.
+func (f *File) recall(number uint32, level uint8) *block {
 	slot := f.slot(number, level)
 	if slot == nil {
-		return false
+		return nil
 	}
-	k := slot.Load()
-	if k == nil || k.level() != level {
-		return false
+	if k := slot.Load(); k != nil && k.level() == level {
+		return k
 	}
-	*b = *k
-	return true
+	return nil
 }
 
 // forget drops the nodes that are kept.

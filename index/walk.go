@@ -36,12 +36,18 @@ func (w *walk) seek(s before) error {
 	}
 	number := f.head.nodes // the root
 	for level := f.head.height - 1; level > 0; level-- {
-		if err := f.read(w.block, number, level); err != nil {
-			return err
+		node := f.recall(number, level)
+		if node == nil {
+			if node = w.own; node == nil {
+				node = w.block
+			}
+			if err := f.read(node, number, level); err != nil {
+				return err
+			}
 		}
-		i := lastCovered(w.block.rows(), s, func(i int) key { return w.block.child(i).key })
+		i := lastCovered(node.rows(), s, func(i int) key { return node.child(i).key })
 		// That the child is of the level beneath is seen when it is read.
-		c := w.block.child(i).number
+		c := node.child(i).number
 		if c < 1 || c >= number {
 			return f.corrupt(number, rowsAt+i*childBytes+4, "child", uint64(number), uint64(c))
 		}
@@ -154,6 +160,11 @@ func (w *walk) take(e Entry, count, bytes uint64, at int) (Entry, error) {
 // uvarints decodes the varints at w.at.
 func (w *walk) uvarints(fields []uint64) error {
 	for i := range fields {
+		if w.at < checkAt && w.block[w.at] < 0x80 {
+			fields[i] = uint64(w.block[w.at])
+			w.at++
+			continue
+		}
 		v, n := binary.Uvarint(w.block[w.at:checkAt])
 		if n <= 0 {
 			return w.file.corrupt(w.leaf, w.at, "varint", 1, 0)
