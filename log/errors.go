@@ -95,13 +95,19 @@ func (e *UnknownError) Unwrap() error { return e.Cause }
 
 // LimitError says what was too large. Nothing was committed.
 type LimitError struct {
-	// What is "record" or "commit".
+	// What is "record", "commit" or, when one more cannot be registered, "number of views".
 	What string
-	// Limit and Got are in bytes.
+	// Limit and Got are in bytes, or how many views.
 	Limit, Got int64
 }
 
+// limitOfViews is What of the error about too many views.
+const limitOfViews = "number of views"
+
 func (e *LimitError) Error() string {
+	if e.What == limitOfViews {
+		return fmt.Sprintf("log: no more than %d views can be registered at a time", e.Limit)
+	}
 	return fmt.Sprintf("log: %s of %d bytes is over the limit of %d", e.What, e.Got, e.Limit)
 }
 

@@ -4,9 +4,11 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -98,6 +100,59 @@ func TestGet(t *testing.T) {
 	})
 }
 
+// TestGetMany holds point reads of many offsets to what a loop shows, in orders that rise, fall and jump, and ends
+// where it is told to.
+func TestGetMany(t *testing.T) {
+	eachFS(t, func(t *testing.T, fs vfs.FS, dir string) {
+		l := open(t, fs, dir, log.Options{SegmentBytes: 256 << 10})
+		rng := rand.New(rand.NewPCG(1, 2))
+		for _, tp := range variety(t, l) {
+			p := tp.Partition(1)
+			var all []log.Record
+			var rising []int64
+			for r, err := range p.Read(log.Oldest) {
+				require.NoError(t, err)
+				all, rising = append(all, r.Clone()), append(rising, r.Offset)
+			}
+			falling := slices.Clone(rising)
+			slices.Reverse(falling)
+			var some []int64
+			for range 200 {
+				some = append(some, rng.Int64N(p.Next()))
+			}
+			for range 3 { // met, remembered, mapped
+				for _, offsets := range [][]int64{rising, falling, some, {7, 7, 8, 8, 3}, nil} {
+					var got []int64
+					require.NoError(t, p.GetMany(offsets, func(r *log.Record) bool {
+						require.Equal(t, all[r.Offset], *r)
+						got = append(got, r.Offset)
+						inner := int64(-1) // somebody else's read inside of this one
+						require.NoError(t, p.GetMany(offsets[:1], func(r *log.Record) bool { inner = r.Offset; return true }))
+						require.Equal(t, offsets[0], inner)
+						require.Equal(t, all[r.Offset], *r)
+						return true
+					}))
+					require.Equal(t, offsets, got)
+				}
+			}
+			n := 0
+			require.NoError(t, p.GetMany(rising, func(*log.Record) bool { n++; return n < 4 }))
+			require.Equal(t, 4, n)
+			for _, wrong := range []int64{-1, p.Next()} {
+				n = 0
+				err := p.GetMany([]int64{3, wrong, 4}, func(*log.Record) bool { n++; return true })
+				var outside *log.RangeError
+				require.ErrorAs(t, err, &outside)
+				require.Equal(t, []int64{1, wrong, p.Next()}, []int64{int64(n), outside.Offset, outside.Next})
+			}
+		}
+		p, err := l.Topic("plain")
+		require.NoError(t, err)
+		require.NoError(t, l.Close())
+		require.ErrorIs(t, p.Partition(0).GetMany([]int64{0}, func(*log.Record) bool { return true }), log.ErrClosed)
+	})
+}
+
 // TestGetConcurrently reads at random while the log is appended to, and then while it is closed.
 func TestGetConcurrently(t *testing.T) {
 	l := open(t, osfs.Default, filepath.Join(t.TempDir(), "data"), log.Options{SegmentBytes: 256 << 10, Durability: log.Written})
@@ -185,8 +240,12 @@ func TestGetOfDamage(t *testing.T) {
 			require.ErrorAs(t, err, &damage)
 			require.Equal(t, "body", damage.Check)
 		}
+		var got []int64
+		err := p.GetMany([]int64{5, 70, 50, 90}, func(r *log.Record) bool { got = append(got, r.Offset); return true })
+		require.ErrorAs(t, err, &damage)
+		require.Equal(t, []int64{5, 70}, got)
 		poke(t, fs, path, at, 3)
-		_, err := p.Get(50)
+		_, err = p.Get(50)
 		require.NoError(t, err)
 	})
 }

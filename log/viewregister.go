@@ -64,7 +64,7 @@ func (l *Log) Register(ctx context.Context, def View) (*ViewHandle, error) {
 		return &ViewHandle{v}, nil
 	}
 	if n := len(a.joined()); n >= maxViews {
-		return nil, &LimitError{What: "number of views", Limit: maxViews, Got: int64(n) + 1}
+		return nil, &LimitError{What: limitOfViews, Limit: maxViews, Got: int64(n) + 1}
 	}
 	v := newView(l, def)
 	known, err := l.recordView(ctx, v)

@@ -80,6 +80,9 @@ func (c *Checked) Find(offset int64) (Spot, bool) {
 	return Spot{At: c.at + int64(from), Length: int(to - from), batch: c, offset: offset, check: m[2]}, true
 }
 
+// Offset returns the offset of the record.
+func (s Spot) Offset() int64 { return s.offset }
+
 // ReadRecord reads the record at spot into buf, which has the spot's length and becomes the record's, and
 // decodes it into r. ok is false when what is read now is not what was checked: the frame is to be read
 // again, which tells why. An error is one of reading.
