@@ -36,7 +36,7 @@ func (s *Store) Load(ctx context.Context, stream string, o ...LoadOptions) iter.
 	}
 	return func(yield func(Event, error) bool) {
 		ld := loading{s: s, ctx: ctx, stream: stream, o: options}
-		ld.runs = ld.few[:0]
+		ld.runs, ld.guess, ld.offsets = ld.few[:0], ld.guesses[:0], ld.near[:0]
 		more := true
 		err := ld.run(func(e *Event) bool {
 			more = yield(*e, nil)
@@ -58,6 +58,12 @@ type loading struct {
 	event  Event // the one that is lent
 	runs   []run
 	few    [12]run // is runs, as long as they find room
+	// page is what the index had of the page number guessed when it was asked for the head.
+	guessed uint64
+	guess   []byte
+	guesses [64]byte // is guess, as long as it finds room
+	offsets []int64
+	near    [12]int64 // is offsets, as long as they find room
 }
 
 // run calls each with each event. It ends when that returns false.
@@ -65,7 +71,7 @@ func (ld *loading) run(each func(*Event) bool) error {
 	if err := checkStream(ld.stream); err != nil {
 		return err
 	}
-	h, err := ld.s.head(ld.ctx, ld.stream)
+	h, err := ld.head()
 	if err != nil {
 		return err
 	}
@@ -95,6 +101,23 @@ func (ld *loading) run(each func(*Event) bool) error {
 	return ld.backward(from, to, each)
 }
 
+// head returns what is known of the stream. It asks the index in the same breath for the page that is likely
+// to be read.
+func (ld *loading) head() (h head, err error) {
+	ld.guessed = pageOf(max(ld.o.From, 1))
+	stream := []byte(ld.stream)
+	keys := [...][]byte{headKey(stream), pageKey(stream, ld.guessed)}
+	err = ld.s.h.GetMany(ld.ctx, keys[:], func(i int, value []byte) (err error) {
+		if i == 0 {
+			h, err = decodeHead(value)
+			return err
+		}
+		ld.guess = append(ld.guess, value...)
+		return nil
+	})
+	return h, err
+}
+
 // within reports whether e lies before the bounds of time and position.
 func (ld *loading) within(e *Event) bool {
 	return (ld.o.Until.IsZero() || !e.Time.After(ld.o.Until)) && (ld.o.Before == 0 || e.Position < ld.o.Before)
@@ -102,9 +125,12 @@ func (ld *loading) within(e *Event) bool {
 
 // page reads the runs of a page, cut to the versions [from, to].
 func (ld *loading) page(number, from, to uint64) error {
-	value, _, err := ld.s.h.Get(ld.ctx, pageKey([]byte(ld.stream), number))
-	if err != nil {
-		return err
+	value := ld.guess
+	var err error
+	if number != ld.guessed {
+		if value, _, err = ld.s.h.Get(ld.ctx, pageKey([]byte(ld.stream), number)); err != nil {
+			return err
+		}
 	}
 	if ld.runs, err = decodePage(ld.runs[:0], number, value); err != nil {
 		return err
@@ -143,18 +169,103 @@ func (ld *loading) forward(from, to uint64, each func(*Event) bool) error {
 		if err := ld.page(number, from, to); err != nil {
 			return err
 		}
-		for _, r := range ld.runs {
-			more := true
-			err := ld.readRun(r, func(e *Event) bool {
-				more = ld.within(e) && each(e)
-				return more
-			})
-			if err != nil || !more {
+		more := true
+		within := func(e *Event) bool {
+			more = ld.within(e) && each(e)
+			return more
+		}
+		for runs := ld.runs; len(runs) > 0 && more; {
+			n, err := ld.points(runs), error(nil)
+			if n > 0 {
+				err = ld.readPoints(runs[0].partition, runs[0].first, 1, within)
+			} else {
+				n, err = 1, ld.readRun(runs[0], within)
+			}
+			if err != nil {
 				return err
 			}
+			runs = runs[n:]
+		}
+		if !more {
+			return nil
 		}
 	}
 	return nil
+}
+
+// A run that is longer than pointRun is read by a loop over the partition's records, others one by one.
+const pointRun = 16
+
+// points gathers the offsets of the first of runs, as long as they are to be read one by one, and returns of how
+// many. Only what is synced is read in this way.
+func (ld *loading) points(runs []run) (n int) {
+	ld.offsets = ld.offsets[:0]
+	synced := ld.s.t.Partition(runs[0].partition).Next()
+	for _, r := range runs {
+		if r.count > pointRun || r.partition != runs[0].partition || r.offset+int64(r.count) > synced {
+			break
+		}
+		for i := range int64(r.count) {
+			ld.offsets = append(ld.offsets, r.offset+i)
+		}
+		n++
+	}
+	return n
+}
+
+// pointsBackward is points from the last of runs on. Only runs of one are gathered: those that are longer lie
+// in one commit mostly, which is read forward.
+func (ld *loading) pointsBackward(runs []run) (n int) {
+	ld.offsets = ld.offsets[:0]
+	last := runs[len(runs)-1]
+	synced := ld.s.t.Partition(last.partition).Next()
+	for n < len(runs) {
+		r := runs[len(runs)-1-n]
+		if r.count > 1 || r.partition != last.partition || r.offset >= synced {
+			break
+		}
+		ld.offsets = append(ld.offsets, r.offset)
+		n++
+	}
+	return n
+}
+
+// readPoints calls each with the events at ld.offsets, whose versions begin with this one and go on by step,
+// until that returns false.
+func (ld *loading) readPoints(partition int32, version uint64, step int, each func(*Event) bool) error {
+	if err := ld.ctx.Err(); err != nil {
+		return err
+	}
+	p := ld.s.t.Partition(partition)
+	var wrong error
+	at := 0
+	err := p.GetMany(ld.offsets, func(r *log.Record) bool {
+		if want := ld.offsets[at]; r.Offset != want {
+			wrong = &log.LostError{Topic: p.Topic().Name(), Partition: partition, From: want, To: want + 1}
+			return false
+		}
+		if wrong = ld.dec.decode(r, &ld.event); wrong != nil {
+			return false
+		}
+		if wrong = ld.compare(&ld.event, version); wrong != nil {
+			return false
+		}
+		version += uint64(step)
+		at++
+		return each(&ld.event)
+	})
+	if wrong != nil {
+		return wrong
+	}
+	return err
+}
+
+// compare returns an error for an event that is not the one of this version of the stream.
+func (ld *loading) compare(e *Event, version uint64) error {
+	if e.Stream == ld.stream && e.Version == version {
+		return nil
+	}
+	return &RecordError{Topic: e.Topic, Partition: e.Partition, Offset: e.Offset, Reason: "the stream index tells of another event"}
 }
 
 func (ld *loading) backward(from, to uint64, each func(*Event) bool) error {
@@ -163,9 +274,21 @@ func (ld *loading) backward(from, to uint64, each func(*Event) bool) error {
 		if err := ld.page(number, from, to); err != nil {
 			return err
 		}
-		for i := len(ld.runs) - 1; i >= 0; i-- {
+		for runs := ld.runs; len(runs) > 0; {
+			if n := ld.pointsBackward(runs); n > 0 {
+				more := true
+				err := ld.readPoints(runs[len(runs)-1].partition, runs[len(runs)-1].first, -1, func(e *Event) bool {
+					more = each(e)
+					return more
+				})
+				if err != nil || !more {
+					return err
+				}
+				runs = runs[:len(runs)-n]
+				continue
+			}
 			events = events[:0]
-			if err := ld.readRun(ld.runs[i], func(e *Event) bool { events = append(events, e.Clone()); return true }); err != nil {
+			if err := ld.readRun(runs[len(runs)-1], func(e *Event) bool { events = append(events, e.Clone()); return true }); err != nil {
 				return err
 			}
 			for j := len(events) - 1; j >= 0; j-- {
@@ -173,6 +296,7 @@ func (ld *loading) backward(from, to uint64, each func(*Event) bool) error {
 					return nil
 				}
 			}
+			runs = runs[:len(runs)-1]
 		}
 		if number == pageOf(from) {
 			return nil
@@ -186,8 +310,7 @@ func (ld *loading) readRun(r run, each func(*Event) bool) error {
 	var wrong error
 	p := ld.s.t.Partition(r.partition)
 	err := ld.s.readWith(ld.ctx, &ld.dec, &ld.event, p, r.offset, r.count, !ld.o.Unsynced, func(e *Event) bool {
-		if e.Stream != ld.stream || e.Version != version {
-			wrong = &RecordError{Topic: e.Topic, Partition: e.Partition, Offset: e.Offset, Reason: "the stream index tells of another event"}
+		if wrong = ld.compare(e, version); wrong != nil {
 			return false
 		}
 		version++

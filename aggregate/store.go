@@ -3,6 +3,7 @@ package aggregate
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"iter"
 	"strconv"
@@ -40,7 +41,9 @@ type Options struct {
 
 // Open returns the event store in topic, which it creates where there is none. A topic that is something
 // else, or a store with another number of partitions, is a *log.MismatchError. A topic that is a store
-// can not be deleted. A log can have about 50 stores open at a time.
+// can not be deleted. Each store that is open is a view of the log, which has 64 at most with those of other
+// layers: one more is an error that matches log.ErrLimit. A log can keep any number of stores, and those that are
+// not open cost it nothing; few stores with many streams are the way to have many kinds of them.
 //
 // On a log that was opened read-only the store can be read, and there must be one.
 func Open(ctx context.Context, l *log.Log, topic string, o Options) (*Store, error) {
@@ -60,7 +63,9 @@ func open(ctx context.Context, l *log.Log, topic string, o Options) (*Store, err
 	s := &Store{l: l, t: t, view: view{topic}}
 	s.ids.from = l.Options().Rand
 	s.encoders.New = func() any { return &encoder{} }
-	if s.h, err = l.Register(ctx, s.view); err != nil {
+	if s.h, err = l.Register(ctx, s.view); errors.Is(err, log.ErrLimit) {
+		return nil, fmt.Errorf("aggregate: store %q cannot be open beside so many others: %w", topic, err)
+	} else if err != nil {
 		return nil, err
 	}
 	return s, nil
