@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/base64"
+	"fmt"
 	"math"
 	"strings"
 	"testing"
@@ -107,6 +108,7 @@ func TestImpossibleMessages(t *testing.T) {
 	for _, o := range []queue.ReceiveOptions{{Max: -1}, {Lease: -1}, {Owner: strings.Repeat("x", 257)}} {
 		_, err := plain.Receive(ctx, o)
 		require.ErrorIs(t, err, queue.ErrOptions)
+		require.ErrorContains(t, err, `queue "plain"`)
 	}
 	for _, o := range []queue.RunOptions{{Workers: -1}, {MaxInFlight: -1}, {Batch: -1}, {HandleTimeout: -1}} {
 		require.ErrorIs(t, plain.RunBatch(ctx, nil, o), queue.ErrOptions)
@@ -128,9 +130,12 @@ func TestReceipts(t *testing.T) {
 	for _, receipt := range []string{"", "x", "!!", base64.RawURLEncoding.EncodeToString(make([]byte, 24)), m.Receipt() + "AA"} {
 		_, err := q.Redeem(ctx, receipt)
 		require.ErrorIs(t, err, queue.ErrReceipt)
+		require.ErrorContains(t, err, fmt.Sprintf("receipt %q is not one of \"q\"", receipt))
 	}
 	_, err := other.Redeem(ctx, m.Receipt())
-	require.ErrorIs(t, err, queue.ErrReceipt)
+	var facts *queue.ReceiptError
+	require.ErrorAs(t, err, &facts)
+	require.Equal(t, queue.ReceiptError{Queue: "other", Receipt: m.Receipt(), Reason: "it is of another queue, or of an earlier one of this name"}, *facts)
 	b.reopen()
 	q = b.queue("q")
 	again, err := q.Redeem(ctx, m.Receipt())

@@ -82,12 +82,15 @@ func decodeReceipt(receipt string) (id, lease uint64, offset int64, ok bool) {
 }
 
 // Redeem returns the delivery that a receipt stands for, also in another process and after a restart,
-// while its lease lasts. A stale receipt is a *LeaseError, one that is none ErrReceipt.
+// while its lease lasts. A stale receipt is a *LeaseError, one that is none a *ReceiptError.
 func (q *Queue) Redeem(ctx context.Context, receipt string) (*Delivery, error) {
 	d := q.d
 	id, lease, offset, ok := decodeReceipt(receipt)
-	if !ok || id != d.id {
-		return nil, ErrReceipt
+	switch {
+	case !ok:
+		return nil, &ReceiptError{d.name, receipt, "it does not decode"}
+	case id != d.id:
+		return nil, &ReceiptError{d.name, receipt, "it is of another queue, or of an earlier one of this name"}
 	}
 	d.mu.Lock()
 	defer d.mu.Unlock()

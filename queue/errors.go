@@ -21,7 +21,7 @@ var (
 	ErrQueueFull = errors.New("queue: full")
 	// ErrLease is matched by every *LeaseError: the receipt is stale.
 	ErrLease = errors.New("queue: lease is gone")
-	// ErrReceipt is returned for a receipt that cannot be one of the queue.
+	// ErrReceipt is matched by every *ReceiptError.
 	ErrReceipt = errors.New("queue: invalid receipt")
 	// ErrNoMessage is matched by every *NoMessageError.
 	ErrNoMessage = errors.New("queue: no such message")
@@ -64,6 +64,20 @@ func (e *RepeatedError) Error() string {
 
 // Is makes errors.Is(err, ErrRepeated) true.
 func (e *RepeatedError) Is(target error) bool { return target == ErrRepeated }
+
+// ReceiptError says which receipt cannot be one of the queue, and why.
+type ReceiptError struct{ Queue, Receipt, Reason string }
+
+func (e *ReceiptError) Error() string {
+	receipt := e.Receipt
+	if len(receipt) > 64 {
+		receipt = receipt[:64] + "…"
+	}
+	return fmt.Sprintf("queue: receipt %q is not one of %q: %s", receipt, e.Queue, e.Reason)
+}
+
+// Is makes errors.Is(err, ErrReceipt) true.
+func (e *ReceiptError) Is(target error) bool { return target == ErrReceipt }
 
 // FullError is returned for messages that a bounded queue has no room for. Nothing was sent.
 type FullError struct {

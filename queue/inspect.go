@@ -203,8 +203,9 @@ type Stats struct {
 // Depth returns how many messages the queue holds.
 func (s Stats) Depth() int64 { return s.Ready + s.Delayed + s.Blocked + s.Leased }
 
-// Stats returns the counts of the queue. It costs the same for ten messages and for ten million, delayed ones too,
-// but for those that have become due within the last second.
+// Stats returns the counts of the queue. It looks at some thousand keys at most, however many messages there are, but
+// for those that have become due within the last second; the first call also reads what lies before the backlog's
+// first message.
 func (q *Queue) Stats(ctx context.Context) (Stats, error) {
 	d := q.d
 	s, err := d.state(ctx)

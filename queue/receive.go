@@ -32,14 +32,14 @@ type ReceiveOptions struct {
 
 const maxOwnerBytes = 256
 
-func (o *ReceiveOptions) check() error {
+func (o *ReceiveOptions) check(queue string) error {
 	switch {
 	case o.Max < 0:
-		return fmt.Errorf("%w: Max %d", ErrOptions, o.Max)
+		return fmt.Errorf("%w: queue %q: Max %d", ErrOptions, queue, o.Max)
 	case o.Lease < 0:
-		return fmt.Errorf("%w: a lease of %v", ErrOptions, o.Lease)
+		return fmt.Errorf("%w: queue %q: a lease of %v", ErrOptions, queue, o.Lease)
 	case len(o.Owner) > maxOwnerBytes:
-		return fmt.Errorf("%w: an owner of %d bytes is above %d", ErrOptions, len(o.Owner), maxOwnerBytes)
+		return fmt.Errorf("%w: queue %q: an owner of %d bytes is above %d", ErrOptions, queue, len(o.Owner), maxOwnerBytes)
 	}
 	return nil
 }
@@ -51,7 +51,7 @@ func (o *ReceiveOptions) check() error {
 // Waiting costs nothing: the caller is woken when there is a message. When ctx ends during the wait, its
 // error is returned.
 func (q *Queue) Receive(ctx context.Context, o ReceiveOptions) ([]*Delivery, error) {
-	if err := o.check(); err != nil {
+	if err := o.check(q.d.name); err != nil {
 		return nil, err
 	}
 	d := q.d

@@ -28,7 +28,7 @@ type RedriveOptions struct {
 // were moved before.
 func (q *Queue) Redrive(ctx context.Context, o RedriveOptions) (int, error) {
 	if o.Max < 0 || !(o.Rate >= 0) {
-		return 0, fmt.Errorf("%w: Max %d, Rate %v", ErrOptions, o.Max, o.Rate)
+		return 0, fmt.Errorf("%w: queue %q: Max %d, Rate %v", ErrOptions, q.d.name, o.Max, o.Rate)
 	}
 	r := &redrive{q: q, to: o.To, targets: map[string]*Queue{}}
 	if o.To != "" {

@@ -67,7 +67,7 @@ func (q *Queue) RunBatch(ctx context.Context, h BatchHandler, o RunOptions) erro
 
 func (q *Queue) run(ctx context.Context, o RunOptions, h BatchHandler) error {
 	if o.Workers < 0 || o.MaxInFlight < 0 || o.Batch < 0 || o.HandleTimeout < 0 {
-		return fmt.Errorf("%w: Workers %d, MaxInFlight %d, Batch %d, HandleTimeout %v", ErrOptions, o.Workers, o.MaxInFlight, o.Batch, o.HandleTimeout)
+		return fmt.Errorf("%w: queue %q: Workers %d, MaxInFlight %d, Batch %d, HandleTimeout %v", ErrOptions, q.d.name, o.Workers, o.MaxInFlight, o.Batch, o.HandleTimeout)
 	}
 	o.Workers = max(o.Workers, 1)
 	o.MaxInFlight = max(o.MaxInFlight, o.Workers*o.Batch)

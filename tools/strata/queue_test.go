@@ -46,6 +46,10 @@ func TestQueue(t *testing.T) {
 	require.Equal(t, exitNotDone, stale.status)
 	require.Contains(t, stale.errors, `the lease of message 2 of "mails" is gone`)
 
+	wrong := try(t, "", "queue", "ack", dir, "mails", "AAAA")
+	require.Equal(t, exitNotDone, wrong.status)
+	require.Contains(t, wrong.errors, `receipt "AAAA" is not one of "mails": it does not decode`)
+
 	for i := range 2 {
 		got = objects(t, do(t, "", "queue", "receive", dir, "mails", "--nack", "--wait", "1m"))
 		require.Equal(t, "e", got[0]["value"])
