@@ -258,6 +258,9 @@ func (f *File) find(partition uint32, g goal) (Entry, bool, error) {
 		if p == partition && g.reachedBy(e) {
 			return e, true, nil
 		}
+		if !g.byTime && p == partition {
+			w.passBelow(g.value)
+		}
 	}
 }
 

@@ -120,6 +120,36 @@ func (w *walk) begin(g group) (Entry, error) {
 	return w.take(Entry{Offset: g.offset, Byte: g.byte, MaxTimestamp: g.max}, fields[0], fields[1], rowAt)
 }
 
+// passBelow moves over entries of the current group that end at offset or before. It stands before the first one
+// that it does not know to be sound, too, whatever its offset: decode judges that.
+func (w *walk) passBelow(offset int64) {
+	b, at, e, sum := w.block, w.at, w.entry, w.sum
+	end := w.file.head.segment.EndByte
+	for w.left > 0 && at < checkAt-5*2 {
+		var d [5]uint64
+		next, short := at, true
+		for i := range d {
+			v := uint64(b[next])
+			if next++; v >= 0x80 {
+				v = v&0x7f | uint64(b[next])<<7
+				short = short && b[next] < 0x80
+				next++
+			}
+			d[i] = v
+		}
+		if !short || d[3] == 0 || d[3]+d[0] > uint64(math.MaxInt64-e.End()) {
+			break
+		}
+		n := Entry{Offset: e.End() + int64(d[0]), Byte: e.Byte + int64(d[1]), MaxTimestamp: e.MaxTimestamp + int64(d[2]), Count: int32(d[3]), Bytes: int32(d[4])}
+		if n.End() > offset || n.Byte >= end || n.MaxTimestamp < e.MaxTimestamp || !n.valid() {
+			break
+		}
+		e, at, sum = n, next, sum+int64(n.Bytes)
+		w.left--
+	}
+	w.at, w.entry, w.sum = at, e, sum
+}
+
 // decode decodes a further entry of the current group.
 func (w *walk) decode() (Entry, error) {
 	w.left--
