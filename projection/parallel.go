@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"hash/maphash"
+	"runtime"
 	"runtime/debug"
 	"slices"
 	"sync"
@@ -59,6 +60,8 @@ type lane struct {
 	failed *failure
 	// panicked is what the handler has panicked with, and where, or "".
 	panicked string
+	// done says that runLane has returned: a handler can also end its goroutine, as a test does that fails.
+	done bool
 }
 
 // fewRecords is how many are handled one after the other all the same.
@@ -89,6 +92,9 @@ func (r *running[T]) spread() error {
 		if p := lanes[i].panicked; p != "" {
 			panic(p) // where whoever has called Run may recover
 		}
+		if !lanes[i].done {
+			runtime.Goexit() // as where there are no lanes; its events are not in the transaction
+		}
 		if f := lanes[i].failed; f != nil && (failed == nil || f.position < failed.position) {
 			failed = f
 		}
@@ -109,6 +115,11 @@ func runLane[T any](d *Definition[T], ln *lane, tx T, records []log.Record, i, n
 			ln.panicked = fmt.Sprintf("%v\n\n%s", v, debug.Stack())
 		}
 	}()
+	handleLane(d, ln, tx, records, i, n)
+	ln.done = true
+}
+
+func handleLane[T any](d *Definition[T], ln *lane, tx T, records []log.Record, i, n int) {
 	for k := range records {
 		rec := &records[k]
 		if n > 1 && int(maphash.Bytes(laneSeed, rec.Key)%uint64(n)) != i {

@@ -2,6 +2,7 @@ package projection_test
 
 import (
 	"fmt"
+	"runtime"
 	"strconv"
 	"testing"
 
@@ -58,4 +59,36 @@ func TestParallel(t *testing.T) {
 	var order *projection.OrderError
 	require.ErrorAs(t, m.CatchUp(ctx), &order)
 	require.Equal(t, "total", order.Key)
+}
+
+// TestParallelHandlerEndsItsGoroutine has a handler end the goroutine that it runs in, as a test does that fails: so does
+// CatchUp, with and without lanes, nothing waits for ever, and no event of the transaction is taken for handled.
+func TestParallelHandlerEndsItsGoroutine(t *testing.T) {
+	l := openLog(t, vfs.NewMem())
+	s := openStore(t, l)
+	for i := range 200 {
+		add(t, s, fmt.Sprint("s-", i), i)
+	}
+	for _, parallel := range []int{1, 4} {
+		ends := true
+		d := projection.Define(fmt.Sprint("ends", parallel), 1, projection.Options{Parallel: parallel}, func(tx *projection.Tx, e *projection.Event) error {
+			if ends && e.Stream == "s-77" {
+				runtime.Goexit()
+			}
+			return perStream(tx, e)
+		})
+		m, err := projection.Open(ctx, l, d)
+		require.NoError(t, err)
+		over := make(chan bool)
+		go func() {
+			returned := false
+			defer func() { over <- returned }()
+			_ = m.CatchUp(ctx)
+			returned = true
+		}()
+		require.False(t, <-over, parallel)
+		ends = false
+		require.NoError(t, m.CatchUp(ctx))
+		require.Len(t, content(t, m), 200, parallel)
+	}
 }
