@@ -22,13 +22,13 @@ type healthy interface {
 }
 
 // broken returns an error when what a handler met was not the event, but the store.
-func (r *running[T]) broken(ctx context.Context, cause error) error {
+func (p *Projection[T]) broken(ctx context.Context, cause error) error {
 	for _, e := range []error{ErrStore, ErrClosed, log.ErrClosed, driver.ErrBadConn, sql.ErrConnDone} {
 		if errors.Is(cause, e) {
 			return cause
 		}
 	}
-	if h, ok := r.p.store.(healthy); ok {
+	if h, ok := p.store.(healthy); ok {
 		if h.Trouble(cause) {
 			return cause
 		}
@@ -131,7 +131,8 @@ func (p *Projection[T]) appendParked(ctx context.Context, f *failure) error {
 
 // Retry has the handler take an event that was parked, now: behind those that came later. When it does, the
 // event is not parked any more, in the transaction that has what it wrote; otherwise the error is a
-// *PoisonError. A position at which none is parked is a *NotParkedError. It works beside Run.
+// *PoisonError. A position at which none is parked is a *NotParkedError. An error that is the store's trouble is returned as
+// it is, and counts as no attempt. It works beside Run.
 func (p *Projection[T]) Retry(ctx context.Context, position uint64) error {
 	p.life.turn.Lock()
 	defer p.life.turn.Unlock()
@@ -166,6 +167,12 @@ func (p *Projection[T]) Retry(ctx context.Context, position uint64) error {
 			}
 		})
 		return nil
+	}
+	if ctx.Err() != nil {
+		return ctx.Err() // the handler may have failed for that
+	}
+	if err := p.broken(ctx, cause); err != nil {
+		return err
 	}
 	again := list[i]
 	again.Attempts++

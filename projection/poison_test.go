@@ -301,3 +301,43 @@ func TestEffects(t *testing.T) {
 	require.NoError(t, define(2).CatchUp(ctx))
 	require.Equal(t, []string{"a4", "a4", "b5", "a6"}, done, "at least once")
 }
+
+// TestRetryInTrouble retries a parked event while the store is in trouble, and with a context that has ended: neither is the
+// event's fault, and counts as an attempt.
+func TestRetryInTrouble(t *testing.T) {
+	l := openLog(t, vfs.NewMem())
+	s := openStore(t, l)
+	add(t, s, "a", 1)
+	fails := errors.New("not yet")
+	d := projection.Define("sums", 1, projection.Options{Poison: projection.PoisonParks}, func(tx *projection.Tx, e *projection.Event) error {
+		if fails != nil {
+			return fails
+		}
+		return sums(tx, e)
+	})
+	m, err := projection.Open(ctx, l, d)
+	require.NoError(t, err)
+	require.NoError(t, m.CatchUp(ctx))
+	parked := func() projection.Parked {
+		list, err := m.Parked(ctx)
+		require.NoError(t, err)
+		require.Len(t, list, 1)
+		return list[0]
+	}
+	first := parked()
+	fails = fmt.Errorf("a full disk: %w", projection.ErrStore)
+	var poison *projection.PoisonError
+	err = m.Retry(ctx, first.Position)
+	require.ErrorIs(t, err, projection.ErrStore)
+	require.False(t, errors.As(err, &poison))
+	fails = errors.New("asked too late")
+	over, cancel := context.WithCancel(ctx)
+	cancel()
+	require.ErrorIs(t, m.Retry(over, first.Position), context.Canceled)
+	require.Equal(t, first, parked())
+	require.ErrorAs(t, m.Retry(ctx, first.Position), &poison)
+	require.Equal(t, first.Attempts+1, parked().Attempts)
+	fails = nil
+	require.NoError(t, m.Retry(ctx, first.Position))
+	require.Equal(t, folded(map[string][]int{"a": {1}}), content(t, m))
+}

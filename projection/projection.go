@@ -91,7 +91,8 @@ func (p *Projection[T]) WaitFor(ctx context.Context, position uint64) error {
 // WaitForEnd is WaitFor for all that readers of the log see at the time of the call.
 func (p *Projection[T]) WaitForEnd(ctx context.Context) error { return p.WaitFor(ctx, p.l.Position()) }
 
-// Pause makes Run wait, behind the transaction that is under way, until Resume. It is not durable.
+// Pause makes Run wait, behind the transaction that is under way, until Resume. It is not durable. CatchUp does not wait,
+// but where it waits for a Run that does.
 func (p *Projection[T]) Pause() { p.life.pause(true) }
 
 // Resume takes Pause back.
@@ -160,6 +161,7 @@ func (p *Projection[T]) run(ctx context.Context, until *uint64) error {
 		return err
 	}
 	defer r.rollback()
+	r.catchUp = until != nil
 	for {
 		paused, changed := p.life.look()
 		if until != nil {

@@ -150,3 +150,18 @@ func TestPanic(t *testing.T) {
 		require.Len(t, content(t, m), 100)
 	}
 }
+
+// TestCatchUpWhilePaused catches up although Run is to wait: it returns when everything is in the model, and not before.
+func TestCatchUpWhilePaused(t *testing.T) {
+	l := openLog(t, vfs.NewMem())
+	s := openStore(t, l)
+	add(t, s, "a", 1, 2)
+	m, err := projection.Open(ctx, l, projection.Define("sums", 1, projection.Options{}, sums))
+	require.NoError(t, err)
+	m.Pause()
+	require.NoError(t, m.CatchUp(ctx))
+	require.Equal(t, folded(map[string][]int{"a": {1, 2}}), content(t, m))
+	add(t, s, "a", 3)
+	require.NoError(t, m.CatchUp(ctx))
+	require.Equal(t, folded(map[string][]int{"a": {1, 2, 3}}), content(t, m))
+}

@@ -17,6 +17,7 @@ type running[T any] struct {
 	work     Build
 	active   *Build
 	building bool   // work is not what readers see
+	catchUp  bool   // it is CatchUp, which does not wait for Resume
 	asked    string // the request that work was made for
 	// at is the position in front of which everything is in the store, or did not concern it.
 	at uint64
@@ -74,7 +75,7 @@ func (r *running[T]) rollback() {
 	r.gathered.reset()
 }
 
-// carry handles what lies before limit. It returns early when the projection is paused, or ctx ends.
+// carry handles what lies before limit. It returns early when Run is paused, or ctx ends.
 func (r *running[T]) carry(ctx context.Context, limit uint64) error {
 	for {
 		err := r.read(ctx, limit)
@@ -86,7 +87,7 @@ func (r *running[T]) carry(ctx context.Context, limit uint64) error {
 		if ctx.Err() != nil {
 			return ctx.Err() // the handler may have failed for that
 		}
-		if err := r.broken(ctx, f.cause); err != nil {
+		if err := r.p.broken(ctx, f.cause); err != nil {
 			return err
 		}
 		if err := r.failed(ctx, f, limit); err != nil {
@@ -139,7 +140,7 @@ func (r *running[T]) read(ctx context.Context, limit uint64) error {
 // reading is to end here.
 func (r *running[T]) between(ctx context.Context, behind *Checkpoint) (over bool, err error) {
 	d := r.p.d
-	over = ctx.Err() != nil || r.p.life.isPaused() || r.hold > 0 && behind.Position > r.hold
+	over = ctx.Err() != nil || !r.catchUp && r.p.life.isPaused() || r.hold > 0 && behind.Position > r.hold
 	full := r.events+len(r.gathered.records) >= d.o.BatchEvents || r.tx != nil && r.tx.Bytes()+r.gathered.bytes >= batchBytes
 	if over || full || r.cut > 0 && behind.Position > r.cut {
 		if behind.Position > r.cut {
