@@ -3,7 +3,9 @@ package projection_test
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
+	"runtime"
 	"strconv"
 	"strings"
 	"syscall"
@@ -16,6 +18,7 @@ import (
 
 	"github.com/stratalog/strata/aggregate"
 	"github.com/stratalog/strata/fuzz/crashfs"
+	"github.com/stratalog/strata/internal/clock"
 	"github.com/stratalog/strata/log"
 	"github.com/stratalog/strata/projection"
 )
@@ -60,6 +63,7 @@ func withLog(l *log.Log, version int) error {
 // its effect. The log goes on, nothing panics, waits for ever, stays open or is taken for damage, and when the
 // fault is gone, also behind a power cut, the model is the fold of the events.
 func TestErrorsOfFiles(t *testing.T) {
+	givesUp(t)
 	ours := func(op crashfs.Op) bool {
 		return strings.Contains(op.Path, "/projections") && op.Kind != crashfs.OpClose && op.Kind != crashfs.OpUnlock
 	}
@@ -111,7 +115,8 @@ func TestFullDisk(t *testing.T) {
 	})}
 	l := openLog(t, vfs.NewMem())
 	s := openStore(t, l)
-	store, err := projection.OpenPebble("store", projection.PebbleOptions{FS: errorfs.Wrap(vfs.NewMem(), full)})
+	clk := clock.NewManual(time.Unix(1e9, 0))
+	store, err := projection.OpenPebble("store", projection.PebbleOptions{FS: errorfs.Wrap(vfs.NewMem(), full), Clock: clk})
 	require.NoError(t, err)
 	value := make([]byte, 1<<20)
 	m, err := projection.NewModel(ctx, l, store, projection.Define("sums", 1, projection.Options{}, func(tx *projection.Tx, e *projection.Event) error {
@@ -125,6 +130,7 @@ func TestFullDisk(t *testing.T) {
 	failed := 0
 	for range 5 {
 		add(t, s, "a", 1)
+		clk.Advance(time.Second)
 		if err := m.CatchUp(ctx); err != nil {
 			require.ErrorIs(t, err, syscall.ENOSPC)
 			require.ErrorIs(t, err, projection.ErrStore)
@@ -133,10 +139,67 @@ func TestFullDisk(t *testing.T) {
 	}
 	require.NotZero(t, failed)
 	full.Off()
-	require.Eventually(t, func() bool { return m.CatchUp(ctx) == nil }, time.Minute, 50*time.Millisecond)
+	caughtUp := make(chan error)
+	go func() {
+		for m.CatchUp(ctx) != nil { // it is told of what was met before
+		}
+		close(caughtUp)
+	}()
+	for waiting := true; waiting; {
+		select {
+		case <-caughtUp:
+			waiting = false
+		default:
+			clk.Advance(time.Second) // Pebble tries again
+			runtime.Gosched()
+		}
+	}
 	v, ok, err := m.Get("total")
 	require.NoError(t, err)
 	require.True(t, ok)
 	require.Equal(t, "5", string(v))
 	require.NoError(t, store.Close())
+}
+
+// TestErrorIsToldOnce has an error of the background told: it fails neither the next Sync nor the one after that.
+func TestErrorIsToldOnce(t *testing.T) {
+	store, err := projection.NewMemory()
+	require.NoError(t, err)
+	met := errors.New("met in the background")
+	for i := range 30 { // what is left over would fail the next Sync by chance
+		_, err := store.Create(ctx, "sums", i, "", projection.Checkpoint{})
+		require.NoError(t, err)
+		projection.MeetError(store, met)
+		require.ErrorIs(t, store.Sync(ctx), met)
+		require.NoError(t, store.Sync(ctx), i)
+		require.NoError(t, store.Sync(ctx), i)
+	}
+	require.NoError(t, store.Close())
+}
+
+// TestGivenUpPebbleRests has what a flush does in a store that was given up: it makes a file, and gets no answer, to which it
+// would try again at once.
+func TestGivenUpPebbleRests(t *testing.T) {
+	givesUp(t)
+	below := vfs.NewMem()
+	store, err := projection.OpenPebble("store", projection.PebbleOptions{FS: below, Logger: slog.New(slog.DiscardHandler)})
+	require.NoError(t, err)
+	cause := errors.New("cause")
+	projection.GiveUp(store, cause)
+	answered := make(chan error, 1)
+	for _, name := range []string{"000099.sst", "MANIFEST-000099"} {
+		go func() {
+			_, err := projection.FilesOf(store).Create("store/"+name, vfs.WriteCategoryUnspecified)
+			answered <- err
+		}()
+	}
+	for range 1000 {
+		runtime.Gosched()
+	}
+	require.ErrorIs(t, projection.FilesOf(store).Remove("store/LOCK"), cause, "changes are refused")
+	require.ErrorIs(t, store.Sync(ctx), cause)
+	require.NoError(t, store.Close())
+	require.Empty(t, answered)
+	_, err = below.Stat("store/000099.sst")
+	require.ErrorIs(t, err, fs.ErrNotExist)
 }

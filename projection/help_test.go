@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"maps"
+	"os"
 	"slices"
 	"strconv"
 	"testing"
@@ -19,24 +20,38 @@ import (
 
 var ctx = context.Background()
 
-// TestMain looks for goroutines that are left. Those of a Pebble that was given up cannot be ended.
+// left are the goroutines of Pebbles that tests have given up, which cannot be ended.
+var left []goleak.Option
+
+// TestMain looks for goroutines that are left.
 func TestMain(m *testing.M) {
-	const pebble = "github.com/cockroachdb/pebble/v2"
-	goleak.VerifyTestMain(m,
-		goleak.IgnoreAnyFunction("github.com/stratalog/strata/internal/handles.(*file).Sync"),
-		goleak.IgnoreAnyFunction("github.com/stratalog/strata/internal/handles.(*file).ReadAt"),
-		goleak.IgnoreAnyFunction("github.com/stratalog/strata/projection.(*guard).Create"),
-		goleak.IgnoreAnyFunction(pebble+".(*ConcurrencyLimitScheduler).periodicGranter"),
-		goleak.IgnoreAnyFunction(pebble+".Open"),
-		goleak.IgnoreAnyFunction(pebble+".(*DB).compact"),
-		goleak.IgnoreAnyFunction(pebble+".(*DB).flush"),
-		goleak.IgnoreAnyFunction(pebble+".(*DB).Close"),
-		goleak.IgnoreAnyFunction(pebble+".(*DB).collectTableStats"),
-		goleak.IgnoreAnyFunction(pebble+".(*cleanupManager).mainLoop"),
-		goleak.IgnoreAnyFunction(pebble+".(*cleanupManager).Close"),
-		goleak.IgnoreAnyFunction(pebble+"/record.(*LogWriter).flushLoop"),
-		goleak.IgnoreAnyFunction(pebble+"/internal/genericcache.(*shard[...]).releaseLoop"),
-	)
+	code := m.Run()
+	if code == 0 {
+		if err := goleak.Find(left...); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			code = 1
+		}
+	}
+	os.Exit(code)
+}
+
+// givesUp is for tests that give Pebbles up: what they leave behind is of those, and of nothing else.
+func givesUp(t *testing.T) {
+	t.Helper()
+	const strata, pebble = "github.com/stratalog/strata/", "github.com/cockroachdb/pebble/v2"
+	t.Cleanup(func() {
+		o := slices.Clone(left)
+		for _, function := range []string{
+			strata + "internal/handles.(*file).Sync", strata + "internal/handles.(*file).ReadAt", strata + "projection.(*guard).Create",
+			pebble + ".Open", pebble + ".(*DB).compact", pebble + ".(*DB).flush", pebble + ".(*DB).Close", pebble + ".(*DB).collectTableStats",
+			pebble + ".(*cleanupManager).mainLoop", pebble + ".(*cleanupManager).Close", pebble + "/record.(*LogWriter).flushLoop",
+			pebble + "/internal/genericcache.(*shard[...]).releaseLoop",
+		} {
+			o = append(o, goleak.IgnoreAnyFunction(function))
+		}
+		require.NoError(t, goleak.Find(o...))
+		left = append(left, goleak.IgnoreCurrent())
+	})
 }
 
 // openLog opens a log in memory, which ends with the test.

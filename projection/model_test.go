@@ -253,6 +253,7 @@ func (x *life) check() {
 // its checkpoint, no older than what they saw, and each bad event is parked or was taken; behind each CatchUp it is the
 // version that is defined, and made by no handler from before the last request for a rebuild.
 func TestLikeAFold(t *testing.T) {
+	givesUp(t) // a process that is killed cannot close its Pebble
 	lives := 60
 	if testing.Short() {
 		lives = 15
