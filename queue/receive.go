@@ -17,7 +17,8 @@ type ReceiveOptions struct {
 	Max int
 	// Wait is how long to wait for the first one. Zero is not at all, negative until ctx ends.
 	Wait time.Duration
-	// Lease is how long the messages are the receiver's. Zero is the queue's.
+	// Lease is how long the messages are the receiver's, from before they are made durable: it should be longer than
+	// the disk may take for that. Zero is the queue's.
 	Lease time.Duration
 	// Held makes the lease last until it is released, by its owner or by the end of the process.
 	Held bool
@@ -47,6 +48,10 @@ func (o *ReceiveOptions) check(queue string) error {
 // Receive takes messages, leases them to the caller, and returns them in the order in which they are to be
 // handled: high priorities first, otherwise the one that was sent first. None and a nil error mean that
 // there was none. The attempts, this one included, are recorded before it returns.
+//
+// When the messages cannot be made durable, nothing is handed out: they are given back, without counting the attempt.
+// A log that has failed takes no word of that; opened again, it has the attempt on record, and the messages come again
+// when their lease ends, and at once when it was held.
 //
 // Waiting costs nothing: the caller is woken when there is a message. When ctx ends during the wait, its
 // error is returned.
