@@ -1,6 +1,7 @@
 package log_test
 
 import (
+	"errors"
 	"fmt"
 	"runtime"
 	"strings"
@@ -141,4 +142,29 @@ func TestGateSyncsTheLogFirst(t *testing.T) {
 	}
 	require.NoError(t, l.Close())
 	require.Zero(t, ahead.Load(), "tables were synced while the log was not")
+}
+
+// TestDeadStateRests has what a flush does on a state that has died: it makes a table, and is refused behind a pause, since
+// it tries again at once; other files are refused at once, and so are tables when the log is being closed.
+func TestDeadStateRests(t *testing.T) {
+	clk := clock.NewManual(time.Unix(1e9, 0))
+	l := open(t, vfs.NewMem(), "data", log.Options{Clock: clk, Logger: quiet})
+	cause := errors.New("cause")
+	l.FailState(cause)
+	require.ErrorIs(t, l.CreateStateFile("data/state/000099.dbtmp"), cause)
+	refused := make(chan error, 1)
+	flush := func() { refused <- l.CreateStateFile("data/state/000099.sst") }
+	go flush()
+	for range 1000 {
+		runtime.Gosched()
+	}
+	require.Empty(t, refused)
+	for len(refused) == 0 {
+		clk.Advance(time.Second)
+		runtime.Gosched()
+	}
+	require.ErrorIs(t, <-refused, cause)
+	go flush()
+	_ = l.Close() // may tell of the state
+	require.ErrorIs(t, <-refused, cause)
 }

@@ -1,6 +1,10 @@
 package log
 
-import "context"
+import (
+	"context"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
+)
 
 // RegisterEngineView registers a view of the engine's own.
 func (l *Log) RegisterEngineView(ctx context.Context, name string) (*ViewHandle, error) {
@@ -32,4 +36,13 @@ func (l *Log) LayerBytes() int {
 	l.applier.applyMu.Lock()
 	defer l.applier.applyMu.Unlock()
 	return l.applier.layerBytes()
+}
+
+// CreateStateFile makes a file as the Pebble of the views' state does.
+func (l *Log) CreateStateFile(name string) error {
+	f, err := (&gate{FS: l.fs, s: l.store}).Create(name, vfs.WriteCategoryUnspecified)
+	if err == nil {
+		err = f.Close()
+	}
+	return err
 }
