@@ -13,7 +13,7 @@ import (
 var (
 	bare = engine{
 		name: "bare-write", note: "write(2) into a growing file, nothing else", yardstick: true,
-		only: []string{"W1", "W2", "W6", "W7"},
+		only: []string{"W1", "W2", "W6", "W7", "W12"},
 		open: func(dir string, _ options) (store, error) {
 			path := filepath.Join(dir, "bare")
 			if f, err := os.Open(path); err == nil {

@@ -177,10 +177,10 @@ func (b *run) growthOpen(e engine, l *loadedLog) (values, error) {
 	return values{"rate": float64(h.count) / total.Seconds(), "p50": h.quantile(0.5), "p99": h.quantile(0.99)}, nil
 }
 
-// pointReads reads records at random from the first n.
+// pointReads reads records at random from the first n, other ones in each trial, the same ones of each engine.
 func (b *run) pointReads(g getter, n int) (values, error) {
 	payloads := b.payloads[readSize]
-	rng := rand.New(rand.NewPCG(7, 7))
+	rng := rand.New(rand.NewPCG(7, uint64(b.trial)))
 	var h histogram
 	limit := time.Duration(b.readSeconds * float64(time.Second))
 	began := time.Now()

@@ -24,6 +24,7 @@ type run struct {
 	results  string
 	fresh    bool
 	trials   int
+	trial    int // the number of the one that is made, from 0
 	payloads map[int][][]byte
 	cycle    int
 	loads    map[string]*loadedLog
@@ -148,6 +149,10 @@ func (b *run) workload(w workload, all []engine) error {
 	if b.fresh {
 		rs = &results{}
 	}
+	if len(rs.Trials) > 0 && (rs.Machine != machine() || rs.Lengths != b.lengths()) {
+		fmt.Fprintf(os.Stderr, "%s: what is there is of another machine, or of trials of other lengths, and is made anew\n", w.name)
+		rs = &results{}
+	}
 	rs.Machine, rs.Workload, rs.Title, rs.Lengths = machine(), w.name, w.title, b.lengths()
 	for _, name := range w.cases {
 		for _, turn := range b.turns(w, all) {
@@ -193,6 +198,7 @@ func (b *run) turn(w workload, e engine, name string, n int, rs *results, path s
 	default:
 	}
 	began := time.Now()
+	b.trial = n
 	v, err := w.trial(b, e, name)
 	if errors.Is(err, errors.ErrUnsupported) {
 		return nil

@@ -12,7 +12,9 @@ var pebbleEngine = engine{
 	open: func(dir string, o options) (store, error) {
 		cache := pebble.NewCache(256 << 20)
 		defer cache.Unref()
-		db, err := pebble.Open(dir, &pebble.Options{MemTableSize: 64 << 20, Cache: cache, Logger: quiet{}})
+		db, err := pebble.Open(dir, &pebble.Options{
+			FormatMajorVersion: pebble.FormatNewest, MemTableSize: 64 << 20, Cache: cache, Logger: quiet{},
+		})
 		if err != nil {
 			return nil, err
 		}

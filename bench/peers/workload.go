@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -459,6 +460,13 @@ func (b *run) finish(e engine) error {
 		return err
 	}
 	l := b.loads[e.name]
+	// A process that is killed has just written something, so that none is found at rest.
+	w := l.s.writer()
+	for i := range 20 {
+		if err := w.append(b.payloads[readSize][i*100 : i*100+100]); err != nil {
+			return err
+		}
+	}
 	if err := copyDir(l.dir, l.dir+"-killed"); err != nil {
 		return err
 	}
@@ -482,8 +490,36 @@ func (b *run) unload() {
 	}
 }
 
+// copyDir copies a directory as it is at one moment: again while files come and go, as an engine's compactions
+// have it.
 func copyDir(from, to string) error {
-	return os.CopyFS(to, os.DirFS(from))
+	for {
+		before, err := names(from)
+		if err != nil {
+			return err
+		}
+		copied := os.CopyFS(to, os.DirFS(from))
+		after, err := names(from)
+		if err != nil {
+			return err
+		}
+		if slices.Equal(before, after) {
+			return copied
+		}
+		if err := os.RemoveAll(to); err != nil {
+			return err
+		}
+	}
+}
+
+// names returns the paths of all files in a directory, in order.
+func names(dir string) ([]string, error) {
+	var all []string
+	err := fs.WalkDir(os.DirFS(dir), ".", func(path string, _ fs.DirEntry, err error) error {
+		all = append(all, path)
+		return err
+	})
+	return all, err
 }
 
 // payloadCycle is how many different records there are, a multiple of 100.
