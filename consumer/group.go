@@ -263,13 +263,14 @@ func resolve(p *log.Partition, s log.Start) (int64, error) {
 	case log.Newest:
 		return p.Next(), nil
 	}
+	end := p.Next() // before the search, which passes over what comes later
 	for r, err := range p.Read(s) {
 		if errors.Is(err, log.ErrLost) || errors.Is(err, log.ErrCorrupt) {
 			continue
 		}
 		return r.Offset, err
 	}
-	return p.Next(), nil
+	return end, nil
 }
 
 // drain has the owners of partitions that move give them up, each by itself.

@@ -12,13 +12,14 @@ import (
 // startAt moves c to where reading of the partition p begins, and returns the first offset wanted.
 func (c *cursor) startAt(p *Partition, s Start) (int64, error) {
 	c.byIndex, c.only = true, p.number
+	end := c.visible(p) // before the search, which may pass over what comes later
 	c.ps = *c.l.parts.Load()
 	var err error
 	switch s.kind {
 	case fromOldest:
 		c.from = 0
 	case fromNewest:
-		c.from = c.visible(p)
+		c.from = end
 	case fromOffset:
 		if s.n < 0 {
 			return 0, fmt.Errorf("%w: offset %d", ErrOptions, s.n)
@@ -33,7 +34,7 @@ func (c *cursor) startAt(p *Partition, s Start) (int64, error) {
 			return 0, err
 		}
 		if c.from == math.MaxInt64 {
-			c.from = c.visible(p)
+			c.from = end
 		}
 	}
 	i, err := c.l.locate(c.ps, p.number, c.from)
@@ -151,8 +152,9 @@ func (l *Log) offsetAtPosition(p *Partition, position uint64) (int64, error) {
 	if position == 0 {
 		return 0, nil
 	}
+	offset := p.written.Load() // before the end of the log, and before the search, which may pass over what comes later
 	if position >= l.writtenPosition.Load() {
-		return p.written.Load(), nil
+		return offset, nil
 	}
 	c := cursor{l: l, unsynced: true}
 	if err := c.startPosition(position); err != nil {
@@ -160,7 +162,6 @@ func (l *Log) offsetAtPosition(p *Partition, position uint64) (int64, error) {
 	}
 	w := walker{c: &c, want: func(n uint32) bool { return n == p.number }, fromPosition: position}
 	before := int64(-1) // offset behind what p has in front of the first damage
-	offset := p.written.Load()
 	for {
 		err := w.nextBatch()
 		var damage *CorruptError

@@ -99,7 +99,7 @@ type Partition struct {
 	next int64 // offset that the next sequenced record gets. Guarded by Log.mu.
 	// written and synced are the offsets behind what is written, and synced.
 	written, synced atomic.Int64
-	dirty           atomic.Bool // is on Log.dirty
+	dirty           bool // is on Log.dirty; guarded by Log.endMu
 	// viewed has the bits of the views that are derived from the topic. Stored under Log.mu.
 	viewed  atomic.Uint64
 	syncing int64 // written as of the sync that is under way. Guarded by Log.syncMu.

@@ -82,7 +82,6 @@ func (l *Log) writeGroup(g *group, part *part, seg *segment.Segment, claimed int
 			return err
 		}
 	}
-	l.noteTouched()
 	l.ink.marked = false
 	to := place{position: g.position, part: part, byte: g.start + g.bytes}
 	if len(l.viewed) > 0 {
@@ -143,23 +142,19 @@ func (l *Log) touch(e *segment.Entry) {
 	l.touched = append(l.touched, touched{p, next})
 }
 
-// noteTouched moves the ends of what is written of the partitions of a commit group that was.
-func (l *Log) noteTouched() {
-	for _, t := range l.touched {
-		t.p.written.Store(t.next)
-		// In this order: who syncs unmarks the partition and then reads its end.
-		if !t.p.dirty.Swap(true) {
-			l.endMu.Lock()
-			l.dirty = append(l.dirty, t.p)
-			l.endMu.Unlock()
-		}
-	}
-}
-
-// publishWritten moves the end of what is written.
+// publishWritten moves the ends of what is written: of the partitions that were touched, and of the log. They move
+// together, for who syncs: it makes both ends those of what is synced. The caller has the pen.
 func (l *Log) publishWritten(to place) {
 	l.endMu.Lock()
 	defer l.endMu.Unlock()
+	for _, t := range l.touched {
+		t.p.written.Store(t.next)
+		if !t.p.dirty {
+			t.p.dirty = true
+			l.dirty = append(l.dirty, t.p)
+		}
+	}
+	l.touched = l.touched[:0]
 	l.written = to
 	l.writtenPosition.Store(to.position)
 	l.wakeFollowersLocked()
@@ -184,10 +179,8 @@ func (l *Log) syncWritten() error {
 	dirty := l.dirty
 	l.dirty = l.syncing[:0]
 	l.syncing = dirty
-	// What is written from here on makes its partition dirty again. The order matters: unmark, then
-	// read the end, so that no later batch is left off the list.
 	for _, p := range dirty {
-		p.dirty.Store(false)
+		p.dirty = false
 		p.syncing = p.written.Load()
 	}
 	l.endMu.Unlock()
