@@ -107,19 +107,26 @@ func (l *Log) writeBuffered() time.Duration {
 // It reports whether there is still something to do later.
 func (l *Log) markIdle() bool {
 	l.takePen()
+	marked := l.ink.marked
+	l.passPen() // nobody who writes waits for the sync
+	if marked || l.o.SyncInterval < 0 && l.unsynced() {
+		return false
+	}
+	err := l.syncWritten()
+	l.takePen()
 	defer l.passPen()
-	if l.ink.marked {
-		return false
-	}
-	if l.o.SyncInterval < 0 && l.syncedPosition.Load() != l.writtenPosition.Load() {
-		return false
-	}
-	if err := l.syncWritten(); err != nil {
+	if err != nil {
 		_ = l.fail(err, nil)
 		return false
 	}
-	return !l.mark(segment.Idle)
+	if l.unsynced() {
+		return true // something was written meanwhile
+	}
+	return !l.ink.marked && !l.mark(segment.Idle)
 }
+
+// unsynced reports whether something is written and not synced.
+func (l *Log) unsynced() bool { return l.syncedPosition.Load() != l.writtenPosition.Load() }
 
 // mark writes an end mark of this kind, when nothing is pending. The caller has the pen, and all that
 // is written is synced. It reports whether there is nothing left to do.
