@@ -493,6 +493,11 @@ func (l *Log) close() error {
 		if err = l.syncWritten(); err != nil {
 			err = l.fail(err, nil)
 		}
+		l.mu.Lock()
+		if err == nil {
+			err = l.failed // by the write of the mark
+		}
+		l.mu.Unlock()
 	}
 	l.mu.Lock()
 	l.passPenLocked() // to those who wait for it in vain

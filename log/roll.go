@@ -18,7 +18,8 @@ func (l *Log) roll(n int64) error {
 	l.mu.Lock()
 	old, end, position := l.tail, l.tail.byte, l.position
 	tables, err := l.catalog.encode()
-	now := max(l.readTimeLocked(), l.lastTime)
+	last := l.lastTime
+	now := max(l.readTimeLocked(), last)
 	l.mu.Unlock()
 	if err != nil {
 		return err
@@ -40,19 +41,15 @@ func (l *Log) roll(n int64) error {
 	if err := l.publishPart(next); err != nil {
 		return l.fail(err, nil)
 	}
-	l.ink.marked = true
-	mark := segment.Mark{Position: position, Time: l.lastFrameTime(), Epoch: l.epoch}.Encode(segment.Sealing, old.salt, end)
+	l.mu.Lock()
+	l.lastTime = now // of the catalog frame, which an end mark right behind it repeats
+	l.mu.Unlock()
+	mark := segment.Mark{Position: position, Time: last, Epoch: l.epoch}.Encode(segment.Sealing, old.salt, end)
 	if err := errors.Join(old.seg.Write(mark, end), old.seg.Sync()); err != nil {
 		return l.fail(err, nil)
 	}
 	l.seal(old, end, position)
 	return nil
-}
-
-func (l *Log) lastFrameTime() int64 {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.lastTime
 }
 
 func (l *Log) manifestNumber() uint64 {
