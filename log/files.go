@@ -84,11 +84,15 @@ func (f *files) Rename(oldname, newname string) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	for s := range f.all {
-		s.mu.Lock()
-		if s.path == oldname {
+		// Others are not kept from reading: path changes only here, under f.mu.
+		s.mu.RLock()
+		renamed := s.path == oldname
+		s.mu.RUnlock()
+		if renamed {
+			s.mu.Lock()
 			s.path = newname
+			s.mu.Unlock()
 		}
-		s.mu.Unlock()
 	}
 	return nil
 }

@@ -202,6 +202,7 @@ func (l *Log) returnReader(b *pointReader) {
 	if cap(b.buf) > keptPointBytes {
 		b.buf, b.entry, b.decoder = nil, segment.Entry{}, record.Decoder{} // they point into it
 	}
+	b.decoder.Rest(keptExpandedBytes)
 	l.pointReaders.Put(b)
 }
 

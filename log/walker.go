@@ -49,13 +49,18 @@ func (l *Log) endWalk(w *walker) {
 	c := w.c
 	*c = cursor{l: l, sc: c.sc}
 	c.sc.Rest(keptReadBytes)
+	w.decoder.Rest(keptExpandedBytes)
 	clear(w.expected)
 	*w = walker{c: c, expected: w.expected, decoder: w.decoder}
 	l.walkers.Put(w)
 }
 
-// keptReadBytes is how large a buffer a walker keeps for its next use.
-const keptReadBytes = 64 << 10
+const (
+	// keptReadBytes is how large a buffer a walker keeps for its next use.
+	keptReadBytes = 64 << 10
+	// keptExpandedBytes is the same for the buffer of expanded records.
+	keptExpandedBytes = 1 << 20
+)
 
 // nextBatch moves to the next wanted batch. The error is io.EOF at the visible end, a *LostError once
 // for offsets that are gone, a *CorruptError, after which skip moves on, or one of reading.

@@ -84,6 +84,14 @@ func compressionError(err error) error {
 // Head returns the head of the batch; after a failed Reset the zero Head.
 func (d *Decoder) Head() Head { return d.head }
 
+// Rest drops the buffer for expanded records when it is larger than kept bytes. Afterwards nothing that d gave may be
+// used, and d must be Reset.
+func (d *Decoder) Rest(kept int) {
+	if cap(d.buf) > kept {
+		d.buf, d.records = nil, nil
+	}
+}
+
 // Next decodes the next record into r and reports whether there was one. It sets Offset, Timestamp,
 // Key, Value and Headers, and leaves Topic, Partition and Position alone. Key, Value and header
 // values are valid as long as Reset says, r.Headers itself until the next call of Next. None of them

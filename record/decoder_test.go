@@ -342,3 +342,34 @@ func FuzzValidate(f *testing.F) {
 		}
 	})
 }
+
+// TestDecoderRests: a large batch leaves no large buffer behind, a small one keeps its own.
+func TestDecoderRests(t *testing.T) {
+	var d Decoder
+	batch := func(n int) []byte {
+		var b Builder
+		b.Append(&Record{Value: make([]byte, n)}, 0)
+		out, err := b.Finish(nil, Zstd, false)
+		require.NoError(t, err)
+		return out
+	}
+	small, large := batch(100), batch(4<<20)
+	for range 2 {
+		require.NoError(t, d.Reset(large, 0))
+		require.GreaterOrEqual(t, cap(d.buf), 4<<20)
+		d.Rest(1 << 20)
+		require.Zero(t, cap(d.buf))
+		require.NoError(t, d.Reset(small, 0))
+		d.Rest(1 << 20)
+		var r Record
+		require.NoError(t, d.Reset(small, 0))
+		ok, err := d.Next(&r)
+		require.NoError(t, err)
+		require.True(t, ok)
+		require.Len(t, r.Value, 100)
+	}
+	require.Zero(t, testing.AllocsPerRun(10, func() {
+		_ = d.Reset(small, 0)
+		d.Rest(1 << 20)
+	}))
+}
