@@ -516,7 +516,7 @@ func TestRegisterRefuses(t *testing.T) {
 	require.NoError(t, err)
 	_, err = l.Register(ctx, tally{"no good", []string{"a"}})
 	require.ErrorIs(t, err, log.ErrName)
-	_, err = l.Register(ctx, blind{tally{"v", []string{"a"}}})
+	_, err = l.Register(ctx, tally{"v", []string{"a"}})
 	require.NoError(t, err)
 	var viewed *log.ViewedError
 	require.ErrorAs(t, l.DeleteTopic(ctx, "a"), &viewed)
@@ -529,7 +529,7 @@ func TestRegisterRefuses(t *testing.T) {
 func TestRegisterOtherTopics(t *testing.T) {
 	fs := vfs.NewMem()
 	l := open(t, fs, "data", log.Options{})
-	_, err := l.Register(ctx, blind{tally{"v", []string{"a"}}})
+	_, err := l.Register(ctx, tally{"v", []string{"a"}})
 	require.NoError(t, err)
 	require.NoError(t, l.Close())
 	l = open(t, fs, "data", log.Options{})
@@ -544,7 +544,7 @@ func TestViewWait(t *testing.T) {
 	l := open(t, vfs.NewMem(), "data", log.Options{})
 	a, err := l.CreateTopic(ctx, "a", log.TopicOptions{})
 	require.NoError(t, err)
-	h, err := l.Register(ctx, blind{tally{"v", []string{"a"}}})
+	h, err := l.Register(ctx, tally{"v", []string{"a"}})
 	require.NoError(t, err)
 	next := l.Metrics().Written
 	waited := make(chan error)
@@ -569,7 +569,7 @@ func TestViewIsNotAheadOfReaders(t *testing.T) {
 	l := open(t, vfs.NewMem(), "data", log.Options{SyncInterval: -1})
 	a, err := l.CreateTopic(ctx, "a", log.TopicOptions{})
 	require.NoError(t, err)
-	h, err := l.Register(ctx, blind{tally{"v", []string{"a"}}})
+	h, err := l.Register(ctx, tally{"v", []string{"a"}})
 	require.NoError(t, err)
 	const n = 3000
 	wrote := make(chan error, 1)
