@@ -40,7 +40,7 @@ var mutants = []mutant{
 	{"successor-not-missed", "log/open.go", "	if end.Last == segment.Sealing {", "	if false {", logPkg, "TestBadSegments"},
 	{"no-sealing-mark", "log/roll.go", "errors.Join(old.seg.Write(mark, end), old.seg.Sync())", "errors.Join(old.seg.Write(mark[:0], end), old.seg.Sync())", logPkg, "TestBadSegments"},
 	{"roll-without-sync", "log/roll.go", "	if err := l.syncWritten(); err != nil {", "	if err := error(nil); err != nil {", harnessPkg, "TestT1$"},
-	{"idle-mark-without-sync", "log/scribe.go", "	if err := l.syncWritten(); err != nil {\n		_ = l.fail(err, nil)\n		return false\n", "	if err := error(nil); err != nil {\n		_ = l.fail(err, nil)\n		return false\n", harnessPkg, "TestT1$"},
+	{"idle-mark-without-sync", "log/scribe.go", "	err := l.syncWritten()\n	l.takePen()\n	defer l.passPen()\n	if err != nil {\n		_ = l.fail(err, nil)\n		return false\n	}\n	if l.unsynced() {\n", "	err := error(nil)\n	l.takePen()\n	defer l.passPen()\n	if err != nil {\n		_ = l.fail(err, nil)\n		return false\n	}\n	if false {\n", harnessPkg, "TestT1$"},
 	{"readers-see-unsynced", "log/cursor.go", "	return c.l.synced\n", "	return c.l.written\n", logPkg, "TestCancelled"},
 	{"room-not-claimed", "log/room.go", "		err := seg.Preallocate(claimed, to-claimed)\n", "		err := error(nil)\n", logPkg, "TestNoSpace"},
 	{"room-not-kept", "log/room.go", "	if !freeing {\n", "	if true {\n", logPkg, "TestNoSpace"},
