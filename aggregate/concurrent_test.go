@@ -4,8 +4,10 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"testing"
 
+	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
 	"github.com/stratalog/strata/aggregate"
@@ -125,4 +127,49 @@ func TestLoadBesideWriters(t *testing.T) {
 	close(stop)
 	readers.Wait()
 	require.Len(t, load(t, s, "s-0"), 300)
+}
+
+// TestLoadBesideTruncation loads an account while it grows, gets snapshots, and is truncated behind them: it is always
+// made of all of its events.
+func TestLoadBesideTruncation(t *testing.T) {
+	s, _ := newStore(t)
+	accounts := aggregate.Define("account", accountEvents, (*Account).apply).Snapshots(1, 3)
+	r := accountsOf(t, s, accounts)
+	_, err := r.Handle(ctx, "1", func(a *Account) error { return a.Deposit(1) }) // two events
+	require.NoError(t, err)
+	require.NoError(t, r.Snapshot(ctx, "1"))
+	deposits := 600
+	if testing.Short() {
+		deposits /= 4
+	}
+	var done atomic.Bool
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		for !done.Load() {
+			a, err := r.Load(ctx, "1")
+			if !assert.NoError(t, err) || !assert.NoError(t, r.Snapshot(ctx, "1")) ||
+				!assert.NoError(t, s.TruncateBefore(ctx, "account-1", a.Version())) {
+				return
+			}
+		}
+	})
+	wg.Go(func() {
+		for !done.Load() {
+			a, err := r.Load(ctx, "1")
+			if !assert.NoError(t, err) || !assert.EqualValues(t, a.Version()-1, a.Balance) {
+				return
+			}
+		}
+	})
+	for range deposits {
+		_, err := r.Handle(ctx, "1", func(a *Account) error {
+			if a.Balance != int(a.Version())-1 {
+				return fmt.Errorf("balance %d at version %d", a.Balance, a.Version())
+			}
+			return a.Deposit(1)
+		})
+		require.NoError(t, err)
+	}
+	done.Store(true)
+	wg.Wait()
 }

@@ -74,7 +74,7 @@ func (e *CommandError) Error() string {
 func (e *CommandError) Is(target error) bool { return target == ErrCommand }
 
 // GapError names the versions [From, To] of a stream that should be there and are not: damage has taken
-// them and repair has given them up, or the stream was truncated while it was read.
+// them and repair has given them up, or the stream was truncated or ended while it was read.
 type GapError struct {
 	Stream   string
 	From, To uint64

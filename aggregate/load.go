@@ -58,7 +58,7 @@ type loading struct {
 	event  Event // the one that is lent
 	runs   []run
 	few    [12]run // is runs, as long as they find room
-	// page is what the index had of the page number guessed when it was asked for the head.
+	// guess is what the index had of the page guessed when it was asked for the head.
 	guessed uint64
 	guess   []byte
 	guesses [64]byte // is guess, as long as it finds room

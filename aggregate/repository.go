@@ -110,16 +110,33 @@ func (r *Repository[A]) Load(ctx context.Context, id string, asOf ...AsOf) (*A, 
 // New returns a new aggregate, as before its first event. Nothing is looked up.
 func (r *Repository[A]) New(id string) *A { return r.t.New(id) }
 
-// load returns an aggregate, a new one when there are no events.
+// load returns an aggregate, a new one when there are no events. It begins anew when the stream was truncated between its
+// looks at the index.
 func (r *Repository[A]) load(ctx context.Context, id string, asOf AsOf, unsynced bool) (*A, error) {
 	stream := r.t.Stream(id)
 	if err := checkStream(stream); err != nil {
 		return nil, err
 	}
-	h, err := r.s.head(ctx, stream)
-	if err != nil {
-		return nil, err
+	for try := 1; ; try++ {
+		h, at, err := r.s.headAndSnapshot(ctx, stream)
+		if err != nil {
+			return nil, err
+		}
+		a, err := r.loadAt(ctx, id, h, at, asOf, unsynced)
+		if !errors.Is(err, ErrTruncated) && !errors.Is(err, ErrGap) || try == defaultRetries {
+			return a, err
+		}
+		now, headErr := r.s.head(ctx, stream)
+		if headErr != nil || now == h {
+			return nil, errors.Join(err, headErr)
+		}
 	}
+}
+
+// loadAt is load of a stream with this head, whose newest snapshot is at a place. Events that are missing in front of those that are there are a
+// *GapError, which they are too when the stream was truncated meanwhile.
+func (r *Repository[A]) loadAt(ctx context.Context, id string, h head, at place, asOf AsOf, unsynced bool) (*A, error) {
+	stream := r.t.Stream(id)
 	if h.tombstone {
 		return nil, &TombstoneError{Stream: stream}
 	}
@@ -132,7 +149,7 @@ func (r *Repository[A]) load(ctx context.Context, id string, asOf AsOf, unsynced
 		o.To = min(o.To, asOf.Version)
 	}
 	if asOf.Time.IsZero() && asOf.Position == 0 && r.t.snapshots {
-		sn, err := r.s.lastSnapshot(ctx, stream, h, r.t.snapshot, o.To)
+		sn, err := r.s.lastSnapshot(ctx, stream, h, at, r.t.snapshot, o.To)
 		if err != nil {
 			return nil, err
 		}
@@ -153,10 +170,16 @@ func (r *Repository[A]) load(ctx context.Context, id string, asOf AsOf, unsynced
 		if err != nil {
 			return nil, err
 		}
+		if e.Version != root.stored+1 {
+			return nil, &GapError{Stream: stream, From: root.stored + 1, To: e.Version - 1}
+		}
 		if err := r.t.fold(a, &e); err != nil {
 			return nil, err
 		}
 		root.stored = e.Version
+	}
+	if asOf.Time.IsZero() && asOf.Position == 0 && root.stored < o.To {
+		return nil, &GapError{Stream: stream, From: root.stored + 1, To: o.To}
 	}
 	return a, nil
 }

@@ -62,16 +62,26 @@ func putSnapshot(c *log.Commit, t *log.Topic, stream string, sn *snapshot) {
 	})
 }
 
-// lastSnapshot returns the newest snapshot of a stream if it is of this version of what snapshots look
-// like, fits what the stream is now, and contains no event behind version to; or nil. That one cannot be read
-// is as if there were none: the events have it all.
-func (s *Store) lastSnapshot(ctx context.Context, stream string, h head, code int, to uint64) (*snapshot, error) {
-	value, _, err := s.h.Get(ctx, snapshotKey([]byte(stream)))
-	if err != nil {
-		return nil, err
-	}
-	at, ok := decodePlace(value)
-	if !ok || at.version > min(h.version, to) || at.version+1 < h.first {
+// headAndSnapshot returns what is known of a stream, and where its newest snapshot is. That is looked up first: so no
+// event is in it that the stream is not known to have.
+func (s *Store) headAndSnapshot(ctx context.Context, stream string) (h head, at place, err error) {
+	keys := [...][]byte{snapshotKey([]byte(stream)), headKey([]byte(stream))}
+	err = s.h.GetMany(ctx, keys[:], func(i int, value []byte) (err error) {
+		if i == 0 {
+			at, _ = decodePlace(value)
+			return nil
+		}
+		h, err = decodeHead(value)
+		return err
+	})
+	return h, at, err
+}
+
+// lastSnapshot returns the snapshot of a stream at a place, if there is one and it is of this version of what
+// snapshots look like, fits what the stream is now, and contains no event behind version to; or nil. That one
+// cannot be read is as if there were none: the events have it all.
+func (s *Store) lastSnapshot(ctx context.Context, stream string, h head, at place, code int, to uint64) (*snapshot, error) {
+	if at.version == 0 || at.version > min(h.version, to) || at.version+1 < h.first {
 		return nil, nil
 	}
 	sn, err := s.readSnapshot(stream, at)
