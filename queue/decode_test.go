@@ -73,8 +73,11 @@ func FuzzDecode(f *testing.F) {
 		if q, ok := decodeDeclared(b); ok {
 			_, _ = decodeOptions(q.options)
 		}
-		s := decodeState(b)
-		if again := decodeState(s.encode()); !reflect.DeepEqual(again, s) {
+		s, err := decodeState(b)
+		if known := len(b) == 0 || len(b) == stateBytes || len(b) == stateBytes+1; known != (err == nil) {
+			t.Fatalf("%d bytes: %v", len(b), err)
+		}
+		if again, err := decodeState(s.encode()); err != nil || !reflect.DeepEqual(again, s) {
 			t.Fatalf("%+v, %+v", s, again)
 		}
 		decodeHistory(b)

@@ -37,6 +37,8 @@ type dispatcher struct {
 	// skimmed says that no message before it is in the backlog; Stats looks from there on. It only grows, but for
 	// two calls that overtake each other, of which either is right.
 	skimmed atomic.Int64
+	// early has the ids of the leases whose call of Receive has not returned: their owner has not received them yet.
+	early sync.Map
 	// consumers counts Run and Consume.
 	consumers atomic.Int64
 
@@ -325,7 +327,10 @@ func (d *dispatcher) load(ctx context.Context) error {
 
 func (d *dispatcher) state(ctx context.Context) (state, error) {
 	b, _, err := d.dir.view.Get(ctx, keyOf(prefixState, d.id))
-	return decodeState(b), err
+	if err != nil {
+		return state{}, err
+	}
+	return decodeState(b)
 }
 
 func (d *dispatcher) noteRemoved(s *state) {

@@ -89,6 +89,31 @@ func TestReceiveSyncsAlone(t *testing.T) {
 	require.Equal(t, []string{"c"}, values(b.receive(q, 10)))
 }
 
+// TestAckUpToLeavesWhatIsNotHandedOut: a lease whose call of Receive still waits for the disk has the same owner, and
+// a lower place, and is not acknowledged with what that owner was given since.
+func TestAckUpToLeavesWhatIsNotHandedOut(t *testing.T) {
+	b, fs := onDisk(t)
+	q := b.declare("work", queue.Options{})
+	b.send(q, "a", "b", "c")
+	hung, release := hang(fs)
+	waits := received(q, queue.ReceiveOptions{Owner: "x"})
+	<-hung
+	ms, err := q.Receive(ctx, queue.ReceiveOptions{Unsynced: true, Owner: "x"})
+	require.NoError(t, err)
+	require.Equal(t, []string{"b"}, values(ms))
+	require.NoError(t, q.AckUpTo(ctx, ms[0]))
+	s := b.stats(q)
+	require.EqualValues(t, []int64{1, 1, 1}, []int64{s.Leased, s.Ready, s.Done})
+	release()
+	first := <-waits
+	require.Equal(t, []string{"a"}, values(first))
+	ms, err = q.Receive(ctx, queue.ReceiveOptions{Owner: "x"})
+	require.NoError(t, err)
+	require.Equal(t, []string{"c"}, values(ms))
+	require.NoError(t, q.AckUpTo(ctx, ms[0]))
+	require.EqualValues(t, 3, b.stats(q).Done)
+}
+
 // TestSyncedLeaseHoldsUpNobody is the same for a lease that is itself synced: who looks for messages meanwhile
 // is told that there are none.
 func TestSyncedLeaseHoldsUpNobody(t *testing.T) {

@@ -221,6 +221,7 @@ func (q *Queue) Stats(ctx context.Context) (Stats, error) {
 		if err != nil {
 			return out, err
 		}
+		due = min(due, s.delayed) // the looks are not of one moment
 		out.Ready, out.Delayed = out.Ready+due, out.Delayed-due
 	}
 	if !d.o.Discard {
@@ -233,7 +234,10 @@ func (q *Queue) Stats(ctx context.Context) (Stats, error) {
 			if err != nil {
 				return out, err
 			}
-			of := decodeState(b)
+			of, err := decodeState(b)
+			if err != nil {
+				return out, err
+			}
 			out.DeadLetters = of.depth()
 		}
 	}

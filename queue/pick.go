@@ -498,6 +498,7 @@ func (d *dispatcher) took(id uint64, t *take, p *picked, a *log.Ack) []*Delivery
 	}
 	ls := &lease{id: id, owner: t.owner, entries: make(map[int64]*leased, len(t.leased))}
 	d.leases[id] = ls
+	d.early.Store(id, nil)
 	out := make([]*Delivery, len(t.leased))
 	for i := range t.leased {
 		it := &t.leased[i]

@@ -32,6 +32,9 @@ func (d *dispatcher) pump() {
 		switch {
 		case errors.Is(err, ErrNoQueue) || errors.Is(err, log.ErrClosed) || d.dir.ctx.Err() != nil:
 			return
+		case errors.Is(err, errReload):
+			d.in.kickPump() // all is looked up anew
+			next = 0
 		case err != nil:
 			failed++
 			d.dir.l.Options().Logger.Warn("queue cannot be tended", "queue", d.name, "error", err.Error())

@@ -119,6 +119,7 @@ func (d *dispatcher) receive(ctx context.Context, o *ReceiveOptions) (out []*Del
 	if err != nil || len(out) == 0 {
 		return nil, err
 	}
+	defer d.early.Delete(out[0].lease)
 	if more {
 		d.in.wake()
 	}
@@ -147,7 +148,7 @@ func (d *dispatcher) recorded(ctx context.Context, out []*Delivery) error {
 
 // harden returns when a power cut cannot take the messages of out back. No lock is held: others receive, and
 // conclude, meanwhile, and find these messages leased. When they cannot be made durable they are given back; so
-// they are when the caller does not wait for it.
+// they are when ctx has ended before a sync of their own begins; one that is under way is waited for.
 func (d *dispatcher) harden(ctx context.Context, out []*Delivery) error {
 	end := uint64(0)
 	for _, m := range out {
@@ -203,7 +204,8 @@ func (q *Queue) AckUpTo(ctx context.Context, m *Delivery) error {
 		for _, l := range d.byOffset {
 			mine := l.lease == own.lease || own.lease.owner != "" && l.lease.owner == own.lease.owner &&
 				d.dir.gave(own.lease.id) && d.dir.gave(l.lease.id)
-			if mine && l.serial < own.serial {
+			_, early := d.early.Load(l.lease.id)
+			if mine && !early && l.serial < own.serial {
 				byLease[l.lease.id] = append(byLease[l.lease.id], outcome{what: done, offset: l.offset})
 			}
 		}

@@ -216,7 +216,8 @@ func (d *dispatcher) purge(ctx context.Context) (int64, error) {
 		return 0, err
 	}
 	d.loaded = false
-	if err := d.conclude(ctx, false, condition(conditionNote, queueKey(d.id), []byte{opPurge})); err != nil {
+	// Not cut short: nobody may look at the view before what was sequenced is in it.
+	if err := d.conclude(context.WithoutCancel(ctx), false, condition(conditionNote, queueKey(d.id), []byte{opPurge})); err != nil {
 		return 0, err
 	}
 	for _, p := range []byte{prefixReady, prefixDelayed, prefixWaiting} {
@@ -231,6 +232,9 @@ func (d *dispatcher) purge(ctx context.Context) (int64, error) {
 func (d *dispatcher) purgeKeys(ctx context.Context, from []byte) error {
 	to := after(from)
 	for {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
 		var items []item
 		for kv, err := range d.scan(from, to) {
 			if err != nil {
@@ -248,7 +252,7 @@ func (d *dispatcher) purgeKeys(ctx context.Context, from []byte) error {
 		if len(items) == 0 {
 			return nil
 		}
-		if err := d.conclude(ctx, false, condition(conditionNote, queueKey(d.id), encodeRemove(0, items))); err != nil {
+		if err := d.conclude(context.WithoutCancel(ctx), false, condition(conditionNote, queueKey(d.id), encodeRemove(0, items))); err != nil {
 			return err
 		}
 	}

@@ -44,17 +44,21 @@ func (s *state) encode() []byte {
 	return b
 }
 
-// decodeState returns a queue without messages for no bytes.
-func decodeState(b []byte) (s state) {
+// decodeState returns a queue without messages for no bytes. What a newer build may have written it refuses.
+func decodeState(b []byte) (s state, err error) {
 	s.tallied = len(b) != stateBytes
-	if len(b) != stateBytes && len(b) != stateBytes+1 {
-		return s
+	switch len(b) {
+	case stateBytes, stateBytes + 1:
+	case 0:
+		return s, nil
+	default:
+		return s, ErrCorrupt
 	}
 	for i, f := range s.fields() {
 		*f = int64(be.Uint64(b[8*i:]))
 	}
 	s.backlogBytes = int64(be.Uint64(b[8*stateFields:]))
-	return s
+	return s, nil
 }
 
 func (s *state) depth() int64 { return s.backlog + s.ready + s.delayed + s.waiting + s.leased }

@@ -122,7 +122,10 @@ func (v view) sent(tx *log.ViewTx, b *log.AppliedBatch) error {
 
 func getState(tx *log.ViewTx, id uint64) (state, error) {
 	b, err := tx.Get(keyOf(prefixState, id))
-	return decodeState(b), err
+	if err != nil {
+		return state{}, err
+	}
+	return decodeState(b)
 }
 
 // operate folds in a record of the view's own topic.
@@ -163,7 +166,10 @@ func (v view) operate(tx *log.ViewTx, c *log.AppliedCommit, key, value []byte) e
 	if b == nil {
 		return nil // the queue has ended, or never had a message
 	}
-	s := decodeState(b)
+	s, err := decodeState(b)
+	if err != nil {
+		return err
+	}
 	switch {
 	case value[0] == opTake && len(key) == 16:
 		t, ok := decodeTake(value)
