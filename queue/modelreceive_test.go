@@ -55,6 +55,9 @@ func (w *world) receive() {
 	if most > 0 {
 		w.dropExpired(name, q)
 	}
+	if expired > 0 { // they are dropped by commits of their own, between which the model has no moment
+		require.NoError(w.t, w.l.Sync(ctx))
+	}
 	w.calls++
 	for _, d := range ms {
 		value := string(d.Value)
@@ -241,4 +244,7 @@ func (w *world) releaseOwner() {
 	got, err := w.queue(name).ReleaseOwner(ctx, "alice")
 	require.NoError(w.t, err)
 	require.Equal(w.t, n, got)
+	if n > 1 { // by several commits, between which the model has no moment
+		require.NoError(w.t, w.l.Sync(ctx))
+	}
 }
