@@ -134,8 +134,8 @@ func openPebble(dir string, o PebbleOptions, kind string) (*PebbleStore, error) 
 		names: map[string]*models{}, open: map[released]struct{}{},
 		deadC: make(chan struct{}), trouble: make(chan struct{}, 1), ending: make(chan struct{}),
 	}
-	s.guard = &guard{FS: handles.New(s.fs, s.giveUp), s: s}
 	for try := 0; ; try++ {
+		s.guard = &guard{FS: handles.New(s.fs, s.giveUp), s: s}
 		err := s.openOnce()
 		if err == nil {
 			return s, nil

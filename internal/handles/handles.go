@@ -17,8 +17,9 @@ type FS struct {
 	// giveUp is told that a directory could not be synced; the goroutine stays behind for ever.
 	giveUp func(error)
 
-	mu   sync.Mutex
-	open map[io.Closer]struct{} // guarded by mu
+	mu    sync.Mutex
+	open  map[io.Closer]struct{} // guarded by mu
+	ended bool                   // CloseAll was called; guarded by mu
 }
 
 // New returns fs with an eye on what is open. giveUp is called when a directory cannot be synced, and must make the
@@ -28,10 +29,12 @@ func New(fs vfs.FS, giveUp func(error)) *FS {
 	return &FS{FS: fs, giveUp: giveUp, open: map[io.Closer]struct{}{}}
 }
 
-// CloseAll closes what is open. Pebble has told of what went wrong with it.
+// CloseAll closes what is open, and what a call that is under way opens behind it. Pebble has told of what went wrong
+// with it.
 func (fs *FS) CloseAll() {
 	fs.mu.Lock()
 	defer fs.mu.Unlock()
+	fs.ended = true
 	for c := range fs.open {
 		_ = c.Close()
 	}
@@ -58,6 +61,10 @@ func (fs *FS) has(c io.Closer) bool {
 func (fs *FS) note(c io.Closer) {
 	fs.mu.Lock()
 	defer fs.mu.Unlock()
+	if fs.ended {
+		_ = c.Close()
+		return
+	}
 	fs.open[c] = struct{}{}
 }
 

@@ -33,6 +33,19 @@ func TestCloseAll(t *testing.T) {
 	require.Equal(t, vfs.FS(below), fs.Unwrap())
 }
 
+// TestOpenedBehindCloseAll closes what a call opens that was under way.
+func TestOpenedBehindCloseAll(t *testing.T) {
+	below := vfs.NewMem()
+	fs := handles.New(below, func(error) { t.Error("given up") })
+	fs.CloseAll()
+	lock, err := fs.Lock("LOCK")
+	require.NoError(t, err)
+	again, err := below.Lock("LOCK")
+	require.NoError(t, err, "it was given back at once")
+	require.NoError(t, lock.Close())
+	require.NoError(t, again.Close())
+}
+
 // TestDirectoryIsNotSynced says why, and never goes on.
 func TestDirectoryIsNotSynced(t *testing.T) {
 	below := errorfs.Wrap(vfs.NewMem(), errorfs.InjectorFunc(func(op errorfs.Op) error {
