@@ -5,6 +5,7 @@ import (
 	"compress/gzip"
 	"context"
 	"encoding/json"
+	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -103,6 +104,31 @@ func TestPackages(t *testing.T) {
 			require.Equal(t, want, result(t, files...))
 		})
 	}
+}
+
+// TestEmbedded reads the log that comes with the program, as is done where the system has none.
+func TestEmbedded(t *testing.T) {
+	f, err := embedded(sample)
+	require.NoError(t, err)
+	require.Greater(t, len(f.lines), 100)
+	want := naive(f.lines)
+	want.Files = 1
+	got, err := process(context.Background(), t.TempDir(), []file{f})
+	require.NoError(t, err)
+	got.Files = 1
+	require.Equal(t, want, got)
+}
+
+// TestJSON holds the keys of what is printed.
+func TestJSON(t *testing.T) {
+	var out, messages bytes.Buffer
+	require.NoError(t, run(context.Background(), []string{"--json", "testdata/dpkg.log"}, &out, &messages))
+	var r map[string]any
+	require.NoError(t, json.Unmarshal(out.Bytes(), &r))
+	require.ElementsMatch(t, []string{"files", "events", "streams", "installed"}, slices.Collect(maps.Keys(r)))
+	first := r["installed"].([]any)[0].(map[string]any)
+	require.ElementsMatch(t, []string{"package", "version"}, slices.Collect(maps.Keys(first)))
+	require.Contains(t, first["package"], ":")
 }
 
 // TestDpkgQuery compares with what dpkg says itself, for each package that its log says is installed.

@@ -60,6 +60,10 @@ shop    order-3     1        1      1       -
 	require.Equal(t, exitNotDone, try(t, "", "streams", dir, "--prefix", "a", "--category", "b").status)
 	require.Equal(t, exitNotDone, try(t, "", "streams", dir, "--topic", "none").status)
 
+	read := do(t, "", "read", dir, "shop")
+	for _, data := range []string{"placed!", "paid!", "shipped!", "born!"} {
+		require.Contains(t, read, data, "events are records like others")
+	}
 	require.Equal(t, "2\t2026-05-01T10:00:00.000Z\tpaid\tpaid!\n3\t2026-05-01T11:00:00.000Z\tshipped\tshipped!\n", do(t, "", "events", dir, "order-1"))
 	require.Equal(t, "3\t2026-05-01T11:00:00.000Z\tshipped\tshipped!\n", do(t, "", "events", dir, "order-1", "--from", "3"))
 	for _, to := range []string{"2", "2026-05-01T10:30:00Z"} {
