@@ -5,7 +5,9 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
+	"sync"
 	"syscall"
 	"time"
 )
@@ -18,9 +20,15 @@ func supplyPages(n int) error {
 	if err != nil {
 		return fmt.Errorf("supply pages: %w", err)
 	}
-	for i := 0; i < n; i += 4096 {
-		b[i] = 1
+	var wg sync.WaitGroup
+	for part := range slices.Chunk(b, n/runtime.NumCPU()+1) {
+		wg.Go(func() {
+			for i := 0; i < len(part); i += 4096 {
+				part[i] = 1
+			}
+		})
 	}
+	wg.Wait()
 	return syscall.Munmap(b)
 }
 

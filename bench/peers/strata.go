@@ -34,6 +34,8 @@ func strata(name, note string) engine {
 		e.only = []string{"W11"}
 	case "strata-4g":
 		e.only = []string{"W2"}
+	case "strata-default":
+		e.only = []string{"W1"}
 	default:
 		e.only = []string{"W1", "W2"}
 	}

@@ -490,8 +490,7 @@ func (b *run) unload() {
 	}
 }
 
-// copyDir copies a directory as it is at one moment: again while files come and go, as an engine's compactions
-// have it.
+// copyDir copies a directory, with no file coming or going meanwhile: an engine's compactions make it begin again.
 func copyDir(from, to string) error {
 	for {
 		before, err := names(from)
