@@ -20,7 +20,7 @@ const (
 	Building Phase = "building"
 	// Live is one whose model is carried on.
 	Live Phase = "live"
-	// Paused is one that was asked to wait.
+	// Paused is one that was asked to wait, which CatchUp does not.
 	Paused Phase = "paused"
 	// Failed is one whose last Run returned an error.
 	Failed Phase = "failed"
