@@ -53,19 +53,28 @@ func TestGateMember(t *testing.T) {
 
 // bestGate fails when the best rate of ours is below least of the best of theirs. The two take turns, and other
 // work on the machine can only make either slower, so each turn brings both best ones nearer to what they are by
-// themselves.
+// themselves. Where that work leaves a quiet moment to one of them only, the best ones say little: then, after all
+// turns, the median of the turns' ratios must be that much.
 func bestGate(t *testing.T, least float64, ours, theirs func() float64) {
 	t.Helper()
 	const leastTurns, turns = 3, 15
 	bestOurs, bestTheirs := 0.0, 0.0
+	var ratios []float64
 	for n := range turns {
-		bestTheirs, bestOurs = max(bestTheirs, theirs()), max(bestOurs, ours())
+		their, our := theirs(), ours()
+		bestTheirs, bestOurs = max(bestTheirs, their), max(bestOurs, our)
+		ratios = append(ratios, our/their)
 		if n+1 >= leastTurns && bestOurs >= least*bestTheirs {
 			t.Logf("%.2f", bestOurs/bestTheirs)
 			return
 		}
 	}
-	t.Fatalf("%.2f, at least %.2f is wanted", bestOurs/bestTheirs, least)
+	slices.Sort(ratios)
+	median := ratios[turns/2]
+	if median < least {
+		t.Fatalf("%.2f, and in the median of turns %.2f; at least %.2f is wanted", bestOurs/bestTheirs, median, least)
+	}
+	t.Logf("%.2f, and in the median of turns %.2f", bestOurs/bestTheirs, median)
 }
 
 // medianGate fails when in none of several rounds the median of three ratios is at least least.
