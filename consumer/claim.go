@@ -130,10 +130,19 @@ func (c *claim) finishLocked(offset int64) {
 		}
 		return
 	}
-	i, found := slices.BinarySearchFunc(c.open, offset, func(o openRecord, at int64) int { return cmp.Compare(o.offset(), at) })
-	if found {
-		c.open[i] |= 1
+	if len(c.open) == 0 || offset < c.open[0].offset() {
+		return
 	}
+	// Without gaps between the offsets it is there, and never behind.
+	i := int(min(offset-c.open[0].offset(), int64(len(c.open)-1)))
+	if c.open[i].offset() != offset {
+		var found bool
+		i, found = slices.BinarySearchFunc(c.open[:i], offset, func(o openRecord, at int64) int { return cmp.Compare(o.offset(), at) })
+		if !found {
+			return
+		}
+	}
+	c.open[i] |= 1
 }
 
 // firstLocked returns the offset of the first unfinished record.
