@@ -95,15 +95,20 @@ func mainErr() error {
 		if err := b.workload(w, chosen); err != nil {
 			return err
 		}
-		switch w.name {
-		case "W5-pipelined", "W8", "C1", "W10", "W12":
-			b.unload()
-		}
+		b.leave(w)
 	}
 	if b.failed {
 		return errors.New("a trial of Strata failed; see above")
 	}
 	return nil
+}
+
+// leave removes the logs that were read behind the last workload that reads them, or has left more in them.
+func (b *run) leave(w workload) {
+	switch w.name {
+	case "W5-pipelined", "W8", "C1", "W10", "W12":
+		b.unload()
+	}
 }
 
 // lengths tells how long trials are.

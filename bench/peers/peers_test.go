@@ -38,6 +38,7 @@ func TestEngines(t *testing.T) {
 				})
 			}
 		}
+		b.leave(w)
 	}
 	b.unload()
 }
