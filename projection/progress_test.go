@@ -37,7 +37,7 @@ func TestProgress(t *testing.T) {
 	clk.Advance(2 * time.Second)
 	p = handled(4)
 	require.EqualValues(t, 4, p.Events)
-	require.InDelta(t, 2, p.EventsPerSecond, 0.1, "four events in two seconds")
+	require.Equal(t, 2.0, p.EventsPerSecond, "four events in two seconds")
 	require.Equal(t, projection.Live, p.Phase)
 	require.Equal(t, l.Position(), p.End)
 	require.Equal(t, p.End, p.Position)
