@@ -152,8 +152,11 @@ func (l *Log) offsetAtPosition(p *Partition, position uint64) (int64, error) {
 	if position == 0 {
 		return 0, nil
 	}
-	offset := p.written.Load() // before the end of the log, and before the search, which may pass over what comes later
-	if position >= l.writtenPosition.Load() {
+	// Both ends at one moment, before the search, which may pass over what comes later.
+	l.endMu.Lock()
+	offset, end := p.written.Load(), l.written.position
+	l.endMu.Unlock()
+	if position >= end {
 		return offset, nil
 	}
 	c := cursor{l: l, unsynced: true}
