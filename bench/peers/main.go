@@ -48,7 +48,7 @@ func main() {
 
 func mainErr() error {
 	quick := flag.Bool("quick", false, "3 short trials each, and small logs: to see roughly where things stand")
-	only := flag.String("only", "", "comma-separated workloads, such as W3,W4; all by default")
+	only := flag.String("only", "", "comma-separated workloads, such as W3,W4, or layers; all of the log by default")
 	names := flag.String("engines", "", "comma-separated engines; all by default")
 	trials := flag.Int("trials", 0, "trials each; 5 by default, 3 with -quick")
 	results := flag.String("results", "", "directory of the results; ../results, or ../results/quick with -quick")
@@ -89,7 +89,7 @@ func mainErr() error {
 		return err
 	}
 	for _, w := range workloads() {
-		if !selected(*only, w.name) && !selected(*only, w.family()) {
+		if !w.chosen(*only) {
 			continue
 		}
 		if err := b.workload(w, chosen); err != nil {
@@ -117,22 +117,19 @@ func (b *run) lengths() string {
 		b.unsyncedSeconds, b.unsyncedBytes>>20, b.syncedSeconds, b.readSeconds, b.records, b.followSeconds, b.growth)
 }
 
-func selected(list, name string) bool {
-	if list == "" {
-		return true
+// chosen reports whether the workload is among those of -only.
+func (w workload) chosen(only string) bool {
+	if only == "" {
+		return !w.layer
 	}
-	for _, s := range strings.Split(list, ",") {
-		if s == name {
-			return true
-		}
-	}
-	return false
+	names := strings.Split(only, ",")
+	return slices.Contains(names, w.name) || slices.Contains(names, w.family()) || w.layer && slices.Contains(names, "layers")
 }
 
 func choose(all []engine, names string) ([]engine, error) {
 	var out []engine
 	for _, e := range all {
-		if selected(names, e.name) {
+		if names == "" || slices.Contains(strings.Split(names, ","), e.name) {
 			out = append(out, e)
 		}
 	}

@@ -25,6 +25,8 @@ type workload struct {
 	// unit is what rate is called; with lower, less is better and rate is not measured.
 	value, unit string
 	lower       bool
+	// layer says that it measures what stands on the log, and is run when asked for alone.
+	layer bool
 	// apart runs the trials of one engine after those of another, as the logs do not fit the page cache together.
 	apart bool
 	// limit names the yardstick that stands for what the machine can do.
@@ -85,10 +87,10 @@ func workloads() []workload {
 		},
 	)
 	list = append(list, partitionWorkload, footprintWorkload, growthWorkload)
-	list = append(list, eventWorkloads()...)
-	list = append(list, sagaWorkloads()...)
-	list = append(append(list, liveWorkloads()...), queueWorkloads()...)
+	ofLog := len(list)
+	list = slices.Concat(list, eventWorkloads(), sagaWorkloads(), liveWorkloads(), queueWorkloads())
 	for i := range list {
+		list[i].layer = i >= ofLog
 		if list[i].value == "" {
 			list[i].value, list[i].unit = "rate", "records/s"
 		}
