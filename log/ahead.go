@@ -32,9 +32,9 @@ type ahead struct {
 
 var aheadZeros [aheadPiece]byte
 
-// write writes zeros behind a synced commit group of n bytes that ends at byte position end, within the
+// behind writes zeros behind a synced commit group of n bytes that ends at byte position end, within the
 // room that is claimed.
-func (a *ahead) write(seg *segment.Segment, n, end, claimed int64) error {
+func (a *ahead) behind(seg *segment.Segment, n, end, claimed int64) error {
 	if end <= a.to || n > aheadGroup {
 		return nil
 	}
@@ -44,13 +44,18 @@ func (a *ahead) write(seg *segment.Segment, n, end, claimed int64) error {
 	}
 	a.last = min(max(2*a.last, leastAhead), mostAhead)
 	to := min((end+a.last+blockBytes-1)&^(blockBytes-1), claimed)
-	for at := end; at < to; {
+	return a.zeroTo(seg, end, to)
+}
+
+// zeroTo writes zeros up to byte position to where there are none yet. Everything written must end at from or before.
+func (a *ahead) zeroTo(seg *segment.Segment, from, to int64) error {
+	for at := max(from, a.to); at < to; {
 		piece := min((at+aheadPiece)&^(aheadPiece-1), to) - at
 		if err := seg.Write(aheadZeros[:piece], at); err != nil {
 			return err
 		}
 		at += piece
 	}
-	a.to = to
+	a.to = max(a.to, to)
 	return nil
 }

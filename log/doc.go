@@ -16,15 +16,16 @@
 // go on behind the damage.
 //
 // Get reads one record. Its frame is checked when this process first gets a record of it. Of frames of 8 KiB
-// and more it is then remembered, in at most 64 MiB for a log, where each record begins and 16 bits of its
+// and more it is then remembered, in at most 128 MiB for a log, where each record begins and 16 bits of its
 // own xxh64, so that the next Get of the frame reads that record alone: it is verified by the frame's check as
 // of then, and by those 16 bits now. Damage that the disk does to a frame after it was checked is therefore
 // noticed by Get but for one case in 65,536, and by every loop and by Verify.
 //
 // Records that a loop yields lie in memory of the loop's, those of Get are the caller's. Files that Get reads
-// are mapped where the operating system's file system is used, but nothing outside of this package ever sees
-// a mapping: what is wanted is copied, and a memory fault in that copy, which is how a mapping reports an
-// error of the disk, is the same error as that of a read.
+// are mapped where the operating system's file system is used, and so is, for small commits that nobody waits to see
+// synced, the end of the last segment, but nobody who uses this package ever sees a mapping: bytes are copied, and
+// a memory fault in that copy, which is how a mapping reports an error of the disk, is the same error as that of a
+// read or write.
 //
 // # Failure
 //

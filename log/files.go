@@ -6,6 +6,8 @@ import (
 	"sync/atomic"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
+
+	"github.com/stratalog/strata/segment"
 )
 
 // files is the file system as the log's segments and indexes use it: it bounds how many of them are
@@ -253,6 +255,15 @@ func (s *sharedFile) Preallocate(at, n int64) error {
 	}
 	defer s.mu.RUnlock()
 	return s.File.Preallocate(at, n)
+}
+
+// MapTail maps a part of the file for writing, where its file system offers that.
+func (s *sharedFile) MapTail(from, n int64) (segment.Window, error) {
+	if err := s.acquire(); err != nil {
+		return segment.Window{}, err
+	}
+	defer s.mu.RUnlock()
+	return segment.MapTail(s.File, from, n)
 }
 
 // Close closes s for good.

@@ -79,7 +79,9 @@ type Log struct {
 	// lastGroup is how many commits the last commit group had. It belongs to the holder of the pen.
 	lastGroup int64
 	ink       ink
-	ahead     ahead // belongs to the holder of the pen
+	// ahead and mappedTail belong to the holder of the pen.
+	ahead      ahead
+	mappedTail mappedTail
 	// touched is what the commit group being written touches, viewed the stretches of it that views are
 	// derived from. They belong to the holder of the pen.
 	touched    []touched

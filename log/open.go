@@ -499,6 +499,7 @@ func (l *Log) close() error {
 		}
 		l.mu.Unlock()
 	}
+	l.mappedTail.close()
 	l.mu.Lock()
 	l.passPenLocked() // to those who wait for it in vain
 	l.mu.Unlock()

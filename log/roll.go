@@ -48,6 +48,7 @@ func (l *Log) roll(n int64) error {
 	if err := errors.Join(old.seg.Write(mark, end), old.seg.Sync()); err != nil {
 		return l.fail(err, nil)
 	}
+	l.mappedTail.close()
 	l.seal(old, end, position)
 	return nil
 }

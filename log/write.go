@@ -74,11 +74,13 @@ func (l *Log) writeGroup(g *group, part *part, seg *segment.Segment, claimed int
 	if indexErr != nil {
 		return indexErr
 	}
-	if err := g.write(seg); err != nil {
-		return err
+	if !l.mappedTail.write(g, seg, &l.ahead, claimed, l.o.Logger) {
+		if err := g.write(seg); err != nil {
+			return err
+		}
 	}
 	if g.sync {
-		if err := l.ahead.write(seg, g.bytes, g.start+g.bytes, claimed); err != nil {
+		if err := l.ahead.behind(seg, g.bytes, g.start+g.bytes, claimed); err != nil {
 			return err
 		}
 	}
@@ -189,7 +191,9 @@ func (l *Log) syncWritten() error {
 	l.count.syncing.Store(int64(started) + 1)
 	seg, err := to.part.open()
 	if err == nil {
+		l.mappedTail.syncs.Add(1)
 		err = seg.Sync()
+		l.mappedTail.syncs.Add(1)
 	}
 	l.count.syncing.Store(0)
 	if err != nil {

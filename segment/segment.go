@@ -7,6 +7,8 @@ import (
 	"math"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
+
+	"github.com/stratalog/strata/internal/osfs"
 )
 
 // Segment is one open file of frames. Its methods may be called concurrently, but for those that
@@ -131,6 +133,24 @@ func (s *Segment) Preallocate(at, n int64) error {
 		return s.ioError("preallocate", at, err)
 	}
 	return nil
+}
+
+// Window is a stretch of a segment that is mapped for writing.
+type Window = osfs.Window
+
+// MapTail maps n bytes of the file for writing, from a byte position on that is a multiple of 64 KiB, where
+// the file system offers that: what is stored there is written as by Write. Otherwise it is
+// errors.ErrUnsupported.
+func (s *Segment) MapTail(from, n int64) (Window, error) { return MapTail(s.file, from, n) }
+
+// MapTail is Segment.MapTail of a file.
+func MapTail(f vfs.File, from, n int64) (Window, error) {
+	if m, ok := f.(interface {
+		MapTail(from, n int64) (Window, error)
+	}); ok {
+		return m.MapTail(from, n)
+	}
+	return Window{}, errors.ErrUnsupported
 }
 
 // Close closes the file without syncing it.

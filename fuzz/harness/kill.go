@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"math"
 	"math/rand/v2"
 	"os"
 	"os/exec"
@@ -13,7 +14,6 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
-	"time"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 	"github.com/cockroachdb/pebble/v2/vfs/errorfs"
@@ -25,7 +25,7 @@ import (
 // The child of T9 is the test binary or campaign itself, told by its environment what to do.
 const (
 	killDirEnv   = "STRATA_KILL_DIR"   // where the log is
-	killAtEnv    = "STRATA_KILL_AT"    // the file operation at which the child kills itself, 0 for none
+	killAtEnv    = "STRATA_KILL_AT"    // the file operation at which the child kills itself; 0 for none, and files that can be mapped
 	killRoundEnv = "STRATA_KILL_ROUND" // what the values of this life begin with
 )
 
@@ -44,10 +44,10 @@ func KillChild() {
 	os.Exit(0)
 }
 
-// killed appends and tells of each acknowledgement: partition, offset and value.
-func killed(dir, round string, at int64, acks io.Writer) error {
+// killsAt returns fs, whose at-th operation is the last thing that this process does.
+func killsAt(fs vfs.FS, at int64) vfs.FS {
 	var ops atomic.Int64
-	fs := errorfs.Wrap(osfs.Default, errorfs.InjectorFunc(func(errorfs.Op) error {
+	return errorfs.Wrap(fs, errorfs.InjectorFunc(func(errorfs.Op) error {
 		if ops.Add(1) == at {
 			p, err := os.FindProcess(os.Getpid())
 			if err == nil {
@@ -57,6 +57,14 @@ func killed(dir, round string, at int64, acks io.Writer) error {
 		}
 		return nil
 	}))
+}
+
+// killed appends and tells of each acknowledgement: partition, offset and value.
+func killed(dir, round string, at int64, acks io.Writer) error {
+	fs := osfs.Default // whose files are mapped, for writing as well
+	if at > 0 {
+		fs = killsAt(fs, at)
+	}
 	l, err := log.Open(dir, log.Options{FS: fs, SegmentBytes: 256 << 10, Logger: slog.New(slog.DiscardHandler)})
 	if err != nil {
 		return err
@@ -68,8 +76,10 @@ func killed(dir, round string, at int64, acks io.Writer) error {
 	rng := rand.New(rand.NewPCG(uint64(at), 13))
 	for i := 0; i < 4000; i++ {
 		c := l.NewCommit()
-		// Whoever is killed keeps what was written.
-		c.Durability(log.Durability(i % 2))
+		// Whoever is killed keeps what was written. Where files can be mapped, most commits are soon copied there.
+		if c.Durability(log.Durability(i % 2)); at == 0 && i%16 != 0 {
+			c.Durability(log.Written)
+		}
 		n := 1 + rng.IntN(3)
 		for k := range n {
 			value := fmt.Sprintf("%s.%d.%d.%s", round, i, k, strings.Repeat("v", rng.IntN(900)))
@@ -166,9 +176,10 @@ func oneKill(self, dir string, round int, at int64, rng *rand.Rand) ([]acked, er
 	if err := child.Start(); err != nil {
 		return nil, err
 	}
+	// A life without a number ends when so many records were told of, early or when files have long been mapped.
+	most := math.MaxInt
 	if at == 0 {
-		timer := time.AfterFunc(time.Duration(5+rng.IntN(60))*time.Millisecond, func() { _ = child.Process.Kill() })
-		defer timer.Stop()
+		most = 1 + rng.IntN([]int{50, 2000}[rng.IntN(2)])
 	}
 	var lines []acked
 	for r := bufio.NewReader(out); ; {
@@ -180,7 +191,9 @@ func oneKill(self, dir string, round int, at int64, rng *rand.Rand) ([]acked, er
 		if _, err := fmt.Sscanf(line, "%d %d %s", &a.partition, &a.offset, &a.value); err != nil {
 			return lines, fmt.Errorf("child said %q", line)
 		}
-		lines = append(lines, a)
+		if lines = append(lines, a); len(lines) == most {
+			_ = child.Process.Kill() // it goes on until that takes effect
+		}
 	}
 	err = child.Wait()
 	var exit *exec.ExitError
