@@ -18,7 +18,7 @@ func (c *Commit) Commit(ctx context.Context) (Result, error) {
 		return Result{}, err
 	}
 	w := l.newWaiter()
-	*w = waiter{durability: c.durability, c: w.c}
+	*w = waiter{durability: c.durability, c: w.c, err: errUndecided}
 	l.mu.Lock()
 	if dup, err := l.sequenceLocked(ctx, c, payload, w); err != nil || dup != nil {
 		l.mu.Unlock()
@@ -35,22 +35,21 @@ func (c *Commit) Commit(ctx context.Context) (Result, error) {
 	if mine := !l.pen.held; mine {
 		l.pen.held, w.writing = true, true
 		l.mu.Unlock()
-		if l.writeAndPass(w) {
-			err = w.err
-			l.waiters.Put(w)
-			if err != nil {
-				return Result{}, err
-			}
-			return r, nil
-		}
+		l.writeAndPass(w)
+		err = w.err
+		l.waiters.Put(w)
 	} else {
 		l.mu.Unlock()
+		err = l.await(ctx, c, w)
 	}
-	if err := l.await(ctx, c, w); err != nil {
+	if err != nil {
 		return Result{}, err
 	}
 	return r, nil
 }
+
+// errUndecided is what a commit would get that nobody has decided.
+var errUndecided = errors.New("log: a commit was not decided")
 
 var errUsed = errors.New("log: a commit was used twice without Reset")
 
@@ -86,26 +85,24 @@ func (l *Log) refuse(c *Commit, dup *Result, err error) (Result, error) {
 	return Result{}, err
 }
 
-// writeAndPass is what the holder of the pen does, who waits for w; nil for nobody. It reports whether w
-// is decided.
-func (l *Log) writeAndPass(w *waiter) (decided bool) {
+// writeAndPass is what the holder of the pen does, who waits for w; nil for nobody. It decides w, whose commit is
+// pending.
+func (l *Log) writeAndPass(w *waiter) {
 	l.join()
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	_ = l.writePendingLocked() // its waiters have been told
 	l.passPenLocked()
-	if w == nil {
-		return false
+	if w != nil {
+		w.writing = false
 	}
-	w.writing = false
-	return w.decided
 }
 
 // await waits for w to be decided, and writes when it is given the pen.
 func (l *Log) await(ctx context.Context, c *Commit, w *waiter) error {
-	for ctx.Done() == nil { // a receive costs a third of what a select does
-		if s := <-w.c; s == given && !l.writeAndPass(w) {
-			continue
+	if ctx.Done() == nil { // a receive costs a third of what a select does
+		if <-w.c == given {
+			l.writeAndPass(w)
 		}
 		err := w.err
 		l.waiters.Put(w)
@@ -114,8 +111,8 @@ func (l *Log) await(ctx context.Context, c *Commit, w *waiter) error {
 	for {
 		select {
 		case s := <-w.c:
-			if s == given && !l.writeAndPass(w) {
-				continue
+			if s == given {
+				l.writeAndPass(w)
 			}
 			err := w.err
 			l.waiters.Put(w)
