@@ -16,9 +16,9 @@ const (
 	// rememberedFrame is the length from which on a frame is remembered. To check a shorter one costs
 	// little more than to look it up.
 	rememberedFrame = 8 << 10
-	// rememberedBytes bounds what a log remembers of its frames. It is enough for some 10 GiB of commits of
+	// rememberedBytes bounds what a log remembers of its frames. It is enough for some 16 GiB of commits of
 	// a hundred records of 1 KiB.
-	rememberedBytes = 64 << 20
+	rememberedBytes = 128 << 20
 )
 
 // remembered is what is remembered of the frames of a segment.
