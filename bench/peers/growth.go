@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
@@ -52,6 +53,9 @@ func growthTrial(b *run, e engine, name string) (values, error) {
 // grown returns a log of n records, which it makes when there is none; one of another size is removed.
 func (b *run) grown(e engine, n int) (*loadedLog, error) {
 	key := fmt.Sprintf("grown-%s-%d", e.name, n)
+	if err := b.makeWay(key); err != nil {
+		return nil, err
+	}
 	if l := b.loads[key]; l != nil {
 		return l, nil
 	}
@@ -80,6 +84,37 @@ func (b *run) grown(e engine, n int) (*loadedLog, error) {
 		}
 	}
 	return l, l.shut()
+}
+
+// makeWay takes the logs but that of key out of the page cache, which cannot hold all of them.
+func (b *run) makeWay(key string) error {
+	for name, l := range b.loads {
+		if name == key || l.away {
+			continue
+		}
+		l.away = true
+		if err := l.shut(); err != nil {
+			return err
+		}
+		syncDisks() // what is dirty stays
+		if err := forgetAll(l.dir); err != nil && !errors.Is(err, errors.ErrUnsupported) {
+			return err
+		}
+	}
+	if l := b.loads[key]; l != nil {
+		l.away = false
+	}
+	return nil
+}
+
+// forgetAll takes the files in dir, and in directories in it, out of the page cache.
+func forgetAll(dir string) error {
+	return filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
+		if err == nil && d.IsDir() {
+			err = forget(path)
+		}
+		return err
+	})
 }
 
 // opened returns the log as it was opened with these options, and opens it when it was not: opening a large

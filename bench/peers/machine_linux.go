@@ -75,6 +75,9 @@ func forget(dir string) error {
 	return nil
 }
 
+// syncDisks makes everything durable that was written.
+func syncDisks() { syscall.Sync() }
+
 // occupied returns what a file occupies on disk.
 func occupied(info os.FileInfo) int64 {
 	if s, ok := info.Sys().(*syscall.Stat_t); ok {
