@@ -53,6 +53,8 @@ var mutants = []mutant{
 	{"window-forgets", "log/condition.go", "		if e, ok := l.window.entries[windowKey{a.view, a.key}]; ok {", "		if e, ok := l.window.entries[windowKey{a.view, a.key}]; ok && false {", logPkg, "TestOnceConcurrently|TestConditionsOnOneKey"},
 	{"window-trusted-too-long", "log/condition.go", "		if c.answers[i].applied < l.window.floor {", "		if c.answers[i].applied < l.window.floor && false {", logPkg, "TestReadBeforeTheWindow"},
 	{"chain-ignored", "log/condition.go", "		if a.earlier > 0 {\n			a.value", "		if false {\n			a.value", logPkg, "TestConditionsOnOneKey"},
+	{"fault-is-success", "log/mapped_tail.go", "			m.never = true\n			return false\n", "			m.never = true\n			return true\n", logPkg, "TestMappedTailCutShort"},
+	{"zeros-over-frames", "log/mapped_tail.go", "zeros.zeroTo(seg, start, to)", "(&ahead{}).zeroTo(seg, m.from, to)", logPkg, "TestMappedTail$"},
 	{"index-not-checked", "index/file.go", "	if want := b.sum() ^ f.salt; b.check() != want {", "	if want := b.sum() ^ f.salt; b.check() != want && false {", harnessPkg, "TestT6"},
 	{"another-leaf-found", "index/leaves.go", "k != nil && k.id == id {", "k != nil {", "./index", "TestLeavesDisplaceEachOther"},
 	{"known-type-passed-over", "aggregate/types.go", "errors.As(err, &unknown) && t.byName[unknown.Type] == nil\n", "errors.As(err, &unknown)\n", eventsPkg, "TestUnknownEvents"},
