@@ -26,7 +26,7 @@ func numbered(i, n int) []byte {
 
 // mapsTails skips a test where files are not mapped for writing.
 func mapsTails(t *testing.T) {
-	f, err := osfs.Default.Create(filepath.Join(t.TempDir(), "f"), vfs.WriteCategoryUnspecified)
+	f, err := osfs.Default.OpenReadWrite(filepath.Join(t.TempDir(), "f"), vfs.WriteCategoryUnspecified)
 	require.NoError(t, err)
 	defer func() { require.NoError(t, f.Close()) }()
 	w, err := segment.MapTail(f, 0, 64<<10)
