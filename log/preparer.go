@@ -1,6 +1,7 @@
 package log
 
 import (
+	"math"
 	"sync"
 	"sync/atomic"
 
@@ -22,7 +23,10 @@ type preparer struct {
 	stop     chan struct{}
 	done     chan struct{}
 	appended atomic.Int64 // bytes written since Open
-	ready    atomic.Bool  // file is complete and can be taken
+	// due is what appended must reach before there is something to do. To wake the goroutine for nothing costs a
+	// commit a quarter of its flush.
+	due   atomic.Int64
+	ready atomic.Bool // file is complete and can be taken
 
 	// file belongs to the goroutine, and while ready is set to take.
 	file *segment.Prepared
@@ -37,6 +41,7 @@ func (p *preparer) start(l *Log) {
 	if l.o.Durability != Synced || l.o.ReadOnly {
 		return
 	}
+	p.due.Store(preparedLeast)
 	p.kick, p.stop, p.done = make(chan struct{}, 1), make(chan struct{}), make(chan struct{})
 	go p.run()
 }
@@ -59,7 +64,7 @@ func (p *preparer) wrote(n int64) {
 	if p.kick == nil {
 		return
 	}
-	if p.appended.Add(n) < preparedLeast || p.ready.Load() {
+	if p.appended.Add(n) < p.due.Load() || p.ready.Load() {
 		return
 	}
 	select {
@@ -92,19 +97,20 @@ func (p *preparer) run() {
 			p.file, from, done = file, appended, 0
 		}
 		// Twice as fast as the appends, so that the file is ready before a segment half its size is full.
-		step := 2*(appended-from) - done
-		if step < preparedStep {
-			continue
+		if step := 2*(appended-from) - done; step >= preparedStep {
+			ready, err := p.file.Step(step)
+			done += step
+			if err != nil {
+				p.give(err)
+				continue
+			}
+			if ready {
+				p.due.Store(0)
+				p.ready.Store(true)
+				continue
+			}
 		}
-		ready, err := p.file.Step(step)
-		done += step
-		if err != nil {
-			p.give(err)
-			continue
-		}
-		if ready {
-			p.ready.Store(true)
-		}
+		p.due.Store(from + (done+preparedStep+1)/2)
 	}
 }
 
@@ -115,6 +121,7 @@ func (p *preparer) give(err error) {
 		_ = p.file.Discard()
 		p.file = nil
 	}
+	p.due.Store(math.MaxInt64)
 	p.mu.Lock()
 	p.bad = true
 	p.mu.Unlock()
@@ -131,6 +138,7 @@ func (p *preparer) forgive() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.bad = false
+	p.due.Store(0)
 }
 
 // take returns the prepared file, or nil when it is not ready.
