@@ -15,7 +15,7 @@ import (
 // Those of networks and of virtual machines' hosts are not among them.
 var coherent = map[int64]bool{
 	unix.EXT4_SUPER_MAGIC: true, unix.XFS_SUPER_MAGIC: true, unix.TMPFS_MAGIC: true,
-	unix.OVERLAYFS_SUPER_MAGIC: true, // maps the file below
+	unix.OVERLAYFS_SUPER_MAGIC: true, // maps the file below, which is taken to lie on one of these
 }
 
 // MapTail maps n bytes of f from byte position from on, a multiple of 64 KiB, for writing. The file need not
