@@ -43,6 +43,11 @@
 // an unclean end looks like a torn write, because nothing behind it testifies. A clean Close leaves no
 // such window.
 //
+// Behind a clean Close, Open reads the end of the last segment and no more, whatever its size: what is damaged
+// further ahead is met, as in all other segments, by who reads it, and by Verify. Close keeps the index of the
+// segment for that (nothing when less than 1 MiB was added to it); behind a kill, all of the last segment is read
+// that came since.
+//
 // # Concurrency
 //
 // All methods of Log, Topic and Partition may be called concurrently. A Commit belongs to one

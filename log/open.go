@@ -141,13 +141,13 @@ func (l *Log) openSegments() error {
 		}
 	}
 	l.id = id
-	end, seg, err := l.recoverLast(chain, true)
+	r, seg, err := l.recoverLast(chain)
 	if err != nil {
 		return err
 	}
 	l.parts.Store(&chain)
 	l.publishPartitionsLocked()
-	if err := l.resume(chain[len(chain)-1], seg, end); err != nil {
+	if err := l.resume(chain[len(chain)-1], seg, r); err != nil {
 		return errors.Join(err, seg.Close())
 	}
 	if !ok {
@@ -240,42 +240,51 @@ func madeApart(l *Log, name segment.Name) (bool, error) {
 
 // recoverLast checks that the last segment follows the one before it, and reads it: topics, offsets
 // and its index. It changes nothing on disk.
-func (l *Log) recoverLast(chain parts, write bool) (segment.End, *segment.Segment, error) {
+func (l *Log) recoverLast(chain parts) (recovered, *segment.Segment, error) {
 	last := chain[len(chain)-1]
-	seg, err := segment.Open(l.files, l.logDir, last.id, last.name, write)
+	seg, err := segment.Open(l.files, l.logDir, last.id, last.name, true)
 	if err != nil {
-		return segment.End{}, nil, last.missing(err)
+		return recovered{}, nil, last.missing(err)
 	}
-	end, err := l.readLast(chain, seg)
+	r, err := l.readLast(chain, seg)
 	if err != nil {
-		return end, nil, errors.Join(err, seg.Close())
+		return r, nil, errors.Join(err, seg.Close())
 	}
-	return end, seg, nil
+	return r, seg, nil
 }
 
-func (l *Log) readLast(chain parts, seg *segment.Segment) (segment.End, error) {
+func (l *Log) readLast(chain parts, seg *segment.Segment) (recovered, error) {
 	if err := l.checkPredecessor(chain, seg); err != nil {
-		return segment.End{}, err
+		return recovered{}, err
 	}
-	frame, err := seg.Catalog()
-	if err != nil {
-		return segment.End{}, err
+	last := chain[len(chain)-1]
+	r, reach, ok := l.recoverKept(last, seg)
+	if !ok {
+		var err error
+		if r, err = l.recoverWhole(seg); err != nil {
+			return r, err
+		}
+		if end := r.end; end.Byte < reach {
+			return r, seg.Corrupt(end.Byte, end.Position, "end", uint64(reach), uint64(end.Byte))
+		}
 	}
-	if err := l.catalog.decode(frame.Tables()); err != nil {
-		return segment.End{}, errors.Join(err, &CorruptError{File: seg.Name().String(), Byte: segment.HeadBytes, Position: frame.Position, Check: "catalog"})
+	if end := r.end; end.Last == segment.Sealing {
+		return r, &CorruptError{File: seg.Name().String(), Byte: end.Byte, Position: end.Position, Check: "successor"}
 	}
-	memory := index.NewMemory()
-	ix := indexer{memory: memory}
-	end, err := seg.Recover(func(f *segment.Frame) error { return l.fold(&ix, f) })
-	if err != nil {
-		return end, err
+	last.memory.Store(r.index.memory)
+	l.ink.index = r.index
+	return r, nil
+}
+
+// recoverWhole recovers the last segment by reading all of it.
+func (l *Log) recoverWhole(seg *segment.Segment) (r recovered, err error) {
+	l.catalog = newCatalog(l)
+	if err := l.decodeCatalog(seg); err != nil {
+		return r, err
 	}
-	if end.Last == segment.Sealing {
-		return end, &CorruptError{File: seg.Name().String(), Byte: end.Byte, Position: end.Position, Check: "successor"}
-	}
-	chain[len(chain)-1].memory.Store(memory)
-	l.ink.index = ix
-	return end, nil
+	r.index = indexer{memory: index.NewMemory()}
+	r.end, err = seg.Recover(func(f *segment.Frame) error { return l.fold(&r.index, f) })
+	return r, err
 }
 
 // checkPredecessor checks that the last segment names the one before it, unless the manifest does.
@@ -307,24 +316,33 @@ func (l *Log) checkPredecessor(chain parts, seg *segment.Segment) error {
 func (l *Log) fold(ix *indexer, f *segment.Frame) error {
 	var topics error
 	err := ix.add(f, func(e *segment.Entry) {
-		if p := l.catalog.partitions[e.Partition]; p != nil {
-			p.setNext(e.Head.BaseOffset + int64(e.Records()))
-		}
-		if e.Partition == 0 && topics == nil {
-			topics = l.catalog.applyBatch(e.Batch)
+		if topics == nil {
+			topics = l.foldEntry(e)
 		}
 	})
 	return errors.Join(err, topics)
 }
 
+// foldEntry folds a batch into the catalog.
+func (l *Log) foldEntry(e *segment.Entry) error {
+	if p := l.catalog.partitions[e.Partition]; p != nil {
+		p.setNext(e.Head.BaseOffset + int64(e.Records()))
+	}
+	if e.Partition == 0 {
+		return l.catalog.applyBatch(e.Batch)
+	}
+	return nil
+}
+
 // resume makes what was recovered durable and the log ready for appends.
-func (l *Log) resume(last *part, seg *segment.Segment, end segment.End) error {
+func (l *Log) resume(last *part, seg *segment.Segment, r recovered) error {
+	end := r.end
 	last.seg = seg
 	l.position, l.lastTime = end.Position, end.Time
 	l.time = startTime(l.o.Clock, end.Time)
 	l.tail = tail{
 		part: last, seg: seg, salt: seg.Salt(), byte: end.Byte,
-		claimed: max(end.FileBytes, end.Byte),
+		claimed: max(end.FileBytes, end.Byte), kept: r.kept,
 	}
 	l.ink.marked = true
 	if end.FileBytes > end.Byte {
@@ -340,12 +358,14 @@ func (l *Log) resume(last *part, seg *segment.Segment, end segment.End) error {
 		if end.Last == segment.Closing {
 			l.epoch++
 		}
-		// The mark speaks for the bytes before it, and not for itself.
-		if _, err := seg.Rewrite(end.Durable, end.Byte); err != nil {
-			return err
-		}
-		if err := seg.Sync(); err != nil {
-			return err
+		// The mark speaks for the bytes before it, and not for itself; a kept index speaks for both.
+		if end.Durable < end.Byte {
+			if _, err := seg.Rewrite(end.Durable, end.Byte); err != nil {
+				return err
+			}
+			if err := seg.Sync(); err != nil {
+				return err
+			}
 		}
 	}
 	here := place{position: l.position, part: l.tail.part, byte: l.tail.byte}
@@ -500,6 +520,9 @@ func (l *Log) close() error {
 		l.mu.Unlock()
 	}
 	l.mappedTail.close()
+	if err == nil {
+		l.keepIndex()
+	}
 	l.mu.Lock()
 	l.passPenLocked() // to those who wait for it in vain
 	l.mu.Unlock()

@@ -50,8 +50,11 @@ func (x *examination) segment(i int) error {
 	if size, err := seg.Size(); err == nil {
 		x.done += size
 	}
-	if e.sealed > 0 {
+	switch {
+	case e.sealed > 0:
 		return x.index(e, memory)
+	case !x.live:
+		return x.keptIndex(e, memory)
 	}
 	return nil
 }
@@ -472,6 +475,37 @@ func (x *examination) index(e *examined, memory *index.Memory) error {
 	return x.findIndex(base, sameIndex(file, memory))
 }
 
+// keptIndex judges the index that was kept of the active segment, if there is one, and the segment by it.
+func (x *examination) keptIndex(e *examined, memory *index.Memory) error {
+	base := e.part.name.Index()
+	file, err := index.Inspect(x.l.fs, x.l.fs.PathJoin(x.l.logDir, base))
+	if isNotExist(err) {
+		return nil
+	}
+	if err != nil {
+		return x.findIndex(base, err)
+	}
+	defer func() { _ = file.Close() }()
+	if err := file.Verify(); err != nil {
+		return x.findIndex(base, err)
+	}
+	id := file.Segment()
+	if id.LogID != e.part.id || id.Name != e.part.name.String() {
+		x.note("%s is of another segment and will be made again", base)
+		return nil
+	}
+	if e.end.Byte < id.EndByte {
+		e.damaged = true
+		x.find(Finding{File: e.part.name.String(), Byte: e.end.Byte, Check: "end", Detail: fmt.Sprintf("the frames end, and the index that was kept when the log was closed tells of more, up to byte %d", id.EndByte), FromPosition: x.position, ToPosition: id.EndPosition})
+		x.skipTo(id.EndPosition, true)
+		return nil
+	}
+	if e.damaged {
+		return nil
+	}
+	return x.findIndex(base, sameIndex(file, memory))
+}
+
 // findIndex adds a finding for what is wrong with an index, and returns what is no fault of its bytes.
 func (x *examination) findIndex(base string, err error) error {
 	if err == nil {
@@ -490,7 +524,7 @@ func (x *examination) findIndex(base string, err error) error {
 
 var errIndexDiffers = errors.New("log: the index is not what its segment makes")
 
-// sameIndex reports whether file has the entries of memory.
+// sameIndex reports whether file has the entries of memory, up to where it says to end.
 func sameIndex(file *index.File, memory *index.Memory) error {
 	cursors := map[uint32]index.Cursor{}
 	n := 0
@@ -509,7 +543,14 @@ func sameIndex(file *index.File, memory *index.Memory) error {
 	if err != nil {
 		return err
 	}
-	if differs || n != memory.Len() {
+	end := file.Segment().EndByte
+	memory.Entries(func(_ uint32, e index.Entry) bool {
+		if e.Byte < end {
+			n--
+		}
+		return true
+	})
+	if differs || n != 0 {
 		return errIndexDiffers
 	}
 	return nil

@@ -4,7 +4,8 @@
 // # Files of a log directory
 //
 //	POSITION-GENERATION.seg   a segment; 20 and 6 decimal digits
-//	POSITION-GENERATION.idx   its index, written when it is sealed (package index)
+//	POSITION-GENERATION.idx   its index, written when it is sealed (package index), and as far as the
+//	                          segment goes by then, when the log is closed
 //	MANIFEST                  which segments make up the log; absent until that set was first changed
 //	*.new                     being made; never matters, removed by the next opening for writing
 //
@@ -70,7 +71,7 @@
 //
 // One window remains. Where no valid head survives behind the damage (the very last commit group
 // before an unclean end, a last segment cut short or put back in an older version), damage looks like
-// a torn tail or an earlier end.
+// a torn tail or an earlier end, unless the index that was kept at a clean close reaches further.
 //
 // # What is assumed of a disk
 //

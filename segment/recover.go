@@ -70,6 +70,11 @@ func (s *Segment) Recover(visit func(*Frame) error) (End, error) {
 	if err != nil {
 		return e, err
 	}
+	return s.RecoverFrom(e, visit)
+}
+
+// RecoverFrom is Recover of the frames behind e, which is where some of them end, and which tells what is known of those.
+func (s *Segment) RecoverFrom(e End, visit func(*Frame) error) (_ End, err error) {
 	if e.FileBytes, err = s.Size(); err != nil {
 		return e, err
 	}

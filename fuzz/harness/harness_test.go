@@ -115,8 +115,8 @@ func TestT6(t *testing.T) {
 	c := harness.MakeClosed(t, 1)
 	v := harness.Damage(t, step, harness.Options{Seed: 1})
 	t.Logf("T6 %s bytes=%d files=%d", v, c.Bytes(), len(c.Files))
-	if c.Bytes() < 64<<10 || v.Opens < c.Bytes() {
-		t.Errorf("T6 opened %d damaged copies of %d bytes: the floor is one for each byte of 64 KiB", v.Opens, c.Bytes())
+	if c.Bytes() < 64<<10 || v.Opens < 100_000 {
+		t.Errorf("T6 opened %d damaged copies of %d bytes: the floor is 100,000, more than one for each byte of 64 KiB", v.Opens, c.Bytes())
 	}
 }
 
