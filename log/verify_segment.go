@@ -524,33 +524,41 @@ func (x *examination) findIndex(base string, err error) error {
 
 var errIndexDiffers = errors.New("log: the index is not what its segment makes")
 
-// sameIndex reports whether file has the entries of memory, up to where it says to end.
+// sameIndex reports whether file has the entries of memory, as far as file says to go. The entry of a stride is added by
+// the first frame behind it, so the last one that begins before the end of a file may come later.
 func sameIndex(file *index.File, memory *index.Memory) error {
 	cursors := map[uint32]index.Cursor{}
-	n := 0
+	have := map[uint32]int{}
 	differs := false
-	err := file.Entries(func(partition uint32, have index.Entry) bool {
+	err := file.Entries(func(partition uint32, e index.Entry) bool {
 		c := cursors[partition]
 		if c == nil {
 			c = memory.Scan(partition, 0)
 			cursors[partition] = c
 		}
 		want, ok, err := c.Next()
-		n++
-		differs = err != nil || !ok || want != have
+		have[partition]++
+		differs = err != nil || !ok || want != e
 		return !differs
 	})
 	if err != nil {
 		return err
 	}
-	end := file.Segment().EndByte
-	memory.Entries(func(_ uint32, e index.Entry) bool {
+	end, more := file.Segment().EndByte, false
+	_ = memory.Entries(func(partition uint32, e index.Entry) bool {
 		if e.Byte < end {
-			n--
+			have[partition]--
 		}
+		more = more || e.Byte >= end
 		return true
 	})
-	if differs || n != 0 {
+	if more && have[positionRun] == -1 {
+		have[positionRun] = 0
+	}
+	for _, n := range have {
+		differs = differs || n != 0
+	}
+	if differs {
 		return errIndexDiffers
 	}
 	return nil

@@ -140,9 +140,12 @@ func killed(t *testing.T, dir string, next int, sync string, random *rand.Rand) 
 			}
 		}
 	}()
-	// Some rounds die while the log is being opened, the others after some acknowledgements.
-	after, acks := random.IntN(400), []string(nil)
-	kill := time.AfterFunc(time.Duration(random.IntN(60))*time.Millisecond, func() { _ = c.Process.Kill() })
+	// Some rounds die at some time, which may be while the log is being opened, the others after some acknowledgements.
+	after, acks := 1+random.IntN(400), []string(nil)
+	if random.IntN(3) == 0 {
+		kill := time.AfterFunc(time.Duration(random.IntN(60))*time.Millisecond, func() { _ = c.Process.Kill() })
+		defer kill.Stop()
+	}
 	r := bufio.NewReader(out)
 	for {
 		line, err := r.ReadString('\n')
@@ -155,7 +158,6 @@ func killed(t *testing.T, dir string, next int, sync string, random *rand.Rand) 
 			_ = c.Process.Kill()
 		}
 	}
-	kill.Stop()
 	_ = c.Process.Kill()
 	require.NoError(t, in.Close())
 	<-feeding
