@@ -90,6 +90,41 @@ func BenchmarkPointRead(b *testing.B) {
 	}
 }
 
+// BenchmarkPointReadInto is W7 as its harness reads: into the same memory again, after each record was read once.
+func BenchmarkPointReadInto(b *testing.B) {
+	const size = 1 << 10
+	n := scaled(loaded)
+	l, t := openTopic(b, b.TempDir(), unsynced(log.Written), 1)
+	p := t.Partition(0)
+	w := newWriter(l, p, size, 100)
+	for w.next < n {
+		require.NoError(b, w.commit())
+	}
+	require.NoError(b, l.Sync(ctx))
+	var r log.Record
+	var buf []byte
+	var err error
+	read := func(i int) {
+		if buf, err = p.GetInto(int64(i), &r, buf); err != nil || !bytes.Equal(r.Value[:40], w.from[i%len(w.from)][:40]) {
+			b.Fatalf("record %d: %v", i, err)
+		}
+	}
+	for i := range n {
+		read(i)
+	}
+	rng := rand.New(rand.NewPCG(1, 2))
+	b.Run(named("1KiB", 100), func(b *testing.B) {
+		b.SetBytes(size)
+		b.ReportAllocs()
+		done := 0
+		for b.Loop() {
+			read(rng.IntN(n))
+			done++
+		}
+		rate(b, done)
+	})
+}
+
 // BenchmarkFollow is W9: the time from before an append to the follower's having the record, at
 // 10,000 records a second. An operation is one record.
 func BenchmarkFollow(b *testing.B) {

@@ -214,7 +214,7 @@ type pointReader struct {
 	buf     []byte
 	entry   segment.Entry
 	decoder record.Decoder
-	checked []*segment.Checked
+	checked []segment.Checked
 	holds   bool   // decoder is in the batch of entry, whose bytes are in buf
 	one     []byte // of a record that is read by itself
 	record  Record

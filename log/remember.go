@@ -32,7 +32,7 @@ type remembered struct {
 // rememberedRun is the remembered batches of a partition, by their first offsets, which rise.
 type rememberedRun struct {
 	offsets []int64
-	batches []*segment.Checked
+	batches []segment.Checked
 }
 
 // place returns the index of the last batch that begins at offset or before, or -1.
@@ -47,21 +47,19 @@ func (r *rememberedRun) place(offset int64) int {
 // find returns where the record is, if its batch is remembered.
 func (m *remembered) find(partition uint32, offset int64) (spot segment.Spot, ok bool) {
 	m.mu.RLock()
-	var c *segment.Checked
+	var c segment.Checked
+	var first int64
 	if r := m.runs[partition]; r != nil {
 		if i := r.place(offset); i >= 0 {
-			c = r.batches[i]
+			c, first = r.batches[i], r.offsets[i]
 		}
 	}
 	m.mu.RUnlock()
-	if c == nil {
-		return spot, false
-	}
-	return c.Find(offset)
+	return c.Find(offset - first)
 }
 
 // add remembers batches, and returns how many bytes that takes.
-func (m *remembered) add(batches []*segment.Checked) (bytes int64) {
+func (m *remembered) add(batches []segment.Checked) (bytes int64) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if m.runs == nil {
@@ -83,7 +81,8 @@ func (m *remembered) add(batches []*segment.Checked) (bytes int64) {
 	return bytes
 }
 
-func rememberedCost(c *segment.Checked) int64 { return int64(c.Bytes()) + 2*16 }
+// rememberedCost is what remembering c takes: c itself, and its places in a rememberedRun, which grows by a quarter.
+func rememberedCost(c segment.Checked) int64 { return int64(c.Bytes()) + 40 }
 
 // forget drops the batch with the record at offset, and returns how many bytes that took.
 func (m *remembered) forget(partition uint32, offset int64) (bytes int64) {
@@ -97,7 +96,7 @@ func (m *remembered) forget(partition uint32, offset int64) (bytes int64) {
 	if i < 0 {
 		return 0
 	}
-	if _, ok := r.batches[i].Find(offset); !ok {
+	if _, ok := r.batches[i].Find(offset - r.offsets[i]); !ok {
 		return 0 // somebody else has dropped it
 	}
 	bytes = rememberedCost(r.batches[i])
@@ -139,7 +138,7 @@ type memory struct {
 
 // remember adds what is known of a frame to what its segment remembers, and drops other things where that is
 // too much.
-func (y *memory) remember(m *remembered, batches []*segment.Checked) {
+func (y *memory) remember(m *remembered, batches []segment.Checked) {
 	m.listed.Do(func() {
 		y.mu.Lock()
 		defer y.mu.Unlock()

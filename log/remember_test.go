@@ -10,7 +10,7 @@ import (
 )
 
 // checkedFrame returns what is remembered of a frame with n records from an offset on.
-func checkedFrame(t *testing.T, partition uint32, offset int64, n int) []*segment.Checked {
+func checkedFrame(t *testing.T, partition uint32, offset int64, n int) []segment.Checked {
 	t.Helper()
 	b := make([]byte, segment.FrameHeadBytes+segment.EntryHeadBytes)
 	b[segment.FrameHeadBytes] = byte(partition)

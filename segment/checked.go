@@ -1,6 +1,8 @@
 package segment
 
 import (
+	"encoding/binary"
+
 	"github.com/cespare/xxhash/v2"
 
 	"github.com/stratalog/strata/record"
@@ -9,21 +11,32 @@ import (
 // Checked is what can be remembered of a batch whose frame was checked, so that one of its records can be
 // read later without the others: where each begins, and a check of each by itself, of 16 bits. It never
 // changes.
-type Checked struct {
-	partition uint32
-	position  uint64
-	at        int64 // byte position of the batch in the segment
-	head      record.Head
-	// marks are, of each record, the low and the high half of its place in the batch, as record.Places says,
-	// and its check; then where the last one ends.
-	marks []uint16
-}
+//
+// It is one run of bytes without pointers, little-endian, so that a read which finds none of it in the
+// caches of the processor waits for memory once:
+//
+//	 0   8  first offset
+//	 8   8  position of the first record
+//	16   8  byte position of the batch in the segment
+//	24   8  base timestamp
+//	32   8  largest timestamp
+//	40   4  last offset delta
+//	44   2  attributes
+//	46   2  zero
+//	48   4  partition
+//	52   6  per record: 4 its place in the batch, as record.Places says | 2 its check
+//	..   4  where the last record ends
+type Checked struct{ b []byte }
 
-const wordsPerMark = 3
+const (
+	checkedHeadBytes = 52
+	markBytes        = 6
+	placeBytes       = 4
+)
 
 // Checked appends to all what is to be remembered of each batch of f, which was checked. Batches of which no
 // single record can be read are left out.
-func (f *Frame) Checked(all []*Checked) []*Checked {
+func (f *Frame) Checked(all []Checked) []Checked {
 	if f.Kind != Commit {
 		return all
 	}
@@ -32,56 +45,85 @@ func (f *Frame) Checked(all []*Checked) []*Checked {
 	for r, e := NewEntryReader(f), (Entry{}); r.Next(&e); at += int64(len(e.Batch)) {
 		at += EntryHeadBytes
 		var ok bool
-		if places, ok = record.Places(e.Batch, places[:0]); !ok {
-			continue
+		if places, ok = record.Places(e.Batch, places[:0]); ok {
+			all = append(all, newChecked(&e, at, places))
 		}
-		c := &Checked{partition: e.Partition, position: e.Position, at: at, head: e.Head}
-		c.marks = make([]uint16, 0, wordsPerMark*len(places))
-		for i, from := range places {
-			check := uint16(0)
-			if i+1 < len(places) {
-				check = recordCheck(e.Batch[from:places[i+1]])
-			}
-			c.marks = append(c.marks, uint16(from), uint16(from>>16), check)
-		}
-		all = append(all, c)
 	}
 	return all
+}
+
+// newChecked returns what is to be remembered of the batch of e, which is in the segment at a byte position and has
+// its records at places.
+func newChecked(e *Entry, at int64, places []uint32) Checked {
+	le := binary.LittleEndian
+	n := len(places) - 1
+	b := make([]byte, 0, checkedHeadBytes+n*markBytes+placeBytes)
+	b = le.AppendUint64(b, uint64(e.Head.BaseOffset))
+	b = le.AppendUint64(b, e.Position)
+	b = le.AppendUint64(b, uint64(at))
+	b = le.AppendUint64(b, uint64(e.Head.BaseTimestamp))
+	b = le.AppendUint64(b, uint64(e.Head.MaxTimestamp))
+	b = le.AppendUint32(b, uint32(e.Head.LastOffsetDelta))
+	b = le.AppendUint32(b, uint32(uint16(e.Head.Attributes)))
+	b = le.AppendUint32(b, e.Partition)
+	for i, from := range places[:n] {
+		b = le.AppendUint32(b, from)
+		b = le.AppendUint16(b, recordCheck(e.Batch[from:places[i+1]]))
+	}
+	return Checked{le.AppendUint32(b, places[n])}
 }
 
 func recordCheck(b []byte) uint16 { return uint16(xxhash.Sum64(b)) }
 
 // Partition returns the number of the batch's partition.
-func (c *Checked) Partition() uint32 { return c.partition }
+func (c Checked) Partition() uint32 { return binary.LittleEndian.Uint32(c.b[48:]) }
 
 // Offset returns the batch's first offset.
-func (c *Checked) Offset() int64 { return c.head.BaseOffset }
+func (c Checked) Offset() int64 { return int64(binary.LittleEndian.Uint64(c.b)) }
 
 // Bytes returns about how much memory c takes.
-func (c *Checked) Bytes() int { return 160 + 2*cap(c.marks) }
+func (c Checked) Bytes() int { return cap(c.b) }
+
+// head returns what DecodeAlone wants to know of the batch.
+func (c Checked) head() record.Head {
+	le, b := binary.LittleEndian, c.b[:checkedHeadBytes]
+	return record.Head{
+		BaseOffset:      int64(le.Uint64(b)),
+		BaseTimestamp:   int64(le.Uint64(b[24:])),
+		MaxTimestamp:    int64(le.Uint64(b[32:])),
+		LastOffsetDelta: int32(le.Uint32(b[40:])),
+		Attributes:      int16(le.Uint16(b[44:])),
+	}
+}
 
 // Spot is where a record is that was checked together with its frame.
 type Spot struct {
 	At     int64 // byte position in the segment
 	Length int
-	batch  *Checked
-	offset int64
+	batch  Checked
+	index  int // in the batch
 	check  uint16
 }
 
-// Find returns where the record with this offset is, if it is in the batch.
-func (c *Checked) Find(offset int64) (Spot, bool) {
-	if offset < c.head.BaseOffset || offset-c.head.BaseOffset > int64(c.head.LastOffsetDelta) {
+// Find returns where the record with this index in the batch is, if it has so many. The caller, who had to know
+// the first offset to find the batch, gives the index and not the offset: so nothing of c must be there before the mark
+// is looked for.
+func (c Checked) Find(index int64) (Spot, bool) {
+	records := int64(len(c.b)-checkedHeadBytes-placeBytes) / markBytes
+	if index < 0 || index >= records {
 		return Spot{}, false
 	}
-	m := c.marks[wordsPerMark*int(offset-c.head.BaseOffset):]
-	m = m[:wordsPerMark+2]
-	from, to := uint32(m[0])|uint32(m[1])<<16, uint32(m[3])|uint32(m[4])<<16
-	return Spot{At: c.at + int64(from), Length: int(to - from), batch: c, offset: offset, check: m[2]}, true
+	le, from := binary.LittleEndian, checkedHeadBytes+markBytes*int(index)
+	m := c.b[from : from+markBytes+placeBytes]
+	place, end := le.Uint32(m), le.Uint32(m[markBytes:])
+	return Spot{
+		At: int64(le.Uint64(c.b[16:])) + int64(place), Length: int(end - place),
+		batch: c, index: int(index), check: le.Uint16(m[placeBytes:]),
+	}, true
 }
 
 // Offset returns the offset of the record.
-func (s Spot) Offset() int64 { return s.offset }
+func (s Spot) Offset() int64 { return s.batch.Offset() + int64(s.index) }
 
 // ReadRecord reads the record at spot into buf, which has the spot's length and becomes the record's, and
 // decodes it into r. ok is false when what is read now is not what was checked: the frame is to be read
@@ -94,10 +136,11 @@ func (s *Segment) ReadRecord(spot Spot, buf []byte, r *record.Record) (ok bool, 
 	if n < spot.Length || recordCheck(buf) != spot.check {
 		return false, nil
 	}
-	if err := record.DecodeAlone(&spot.batch.head, buf, r); err != nil || r.Offset != spot.offset {
+	head := spot.batch.head()
+	if err := record.DecodeAlone(&head, buf, r); err != nil || r.Offset != spot.Offset() {
 		return false, nil
 	}
-	r.Position = spot.batch.position + uint64(spot.offset-spot.batch.head.BaseOffset)
+	r.Position = binary.LittleEndian.Uint64(spot.batch.b[8:]) + uint64(spot.index)
 	return true, nil
 }
 
