@@ -1,6 +1,7 @@
 package log
 
 import (
+	"math"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -37,11 +38,29 @@ type rememberedRun struct {
 
 // place returns the index of the last batch that begins at offset or before, or -1.
 func (r *rememberedRun) place(offset int64) int {
+	if i, ok := r.guess(offset); ok {
+		return i
+	}
 	i, found := slices.BinarySearch(r.offsets, offset)
 	if found {
 		return i
 	}
 	return i - 1
+}
+
+// guess is place where all batches were of one length, and says whether it is right. Mostly they are, and all of them
+// remembered, and a search would wait for memory and mispredict at each step.
+func (r *rememberedRun) guess(offset int64) (i int, ok bool) {
+	last := len(r.offsets) - 1
+	if last < 1 {
+		return 0, false
+	}
+	first, width := r.offsets[0], r.offsets[last]-r.offsets[0]
+	if offset < first || offset-first >= width || width > math.MaxInt64/int64(last) {
+		return 0, false
+	}
+	i = int((offset - first) * int64(last) / width)
+	return i, r.offsets[i] <= offset && offset < r.offsets[i+1]
 }
 
 // find returns where the record is, if its batch is remembered.
@@ -81,7 +100,7 @@ func (m *remembered) add(batches []segment.Checked) (bytes int64) {
 	return bytes
 }
 
-// rememberedCost is what remembering c takes: c itself, and its places in a rememberedRun, which grows by a quarter.
+// rememberedCost is what remembering c takes: c itself, and its place in a rememberedRun, whose slices grow by a quarter.
 func rememberedCost(c segment.Checked) int64 { return int64(c.Bytes()) + 40 }
 
 // forget drops the batch with the record at offset, and returns how many bytes that took.

@@ -1,6 +1,7 @@
 package log
 
 import (
+	"math"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -61,6 +62,30 @@ func TestRemembered(t *testing.T) {
 	}
 	require.Zero(t, found())
 	require.Zero(t, y.bytes.Load())
+}
+
+// TestRememberedPlace finds batches of one length, of many, and at the ends of what offsets there are, as walking
+// along them does.
+func TestRememberedPlace(t *testing.T) {
+	for _, offsets := range [][]int64{
+		nil, {7}, {0, 100, 200, 300, 400}, {100, 200, 400, 500}, {3, 4, 90, 91, 92, 1000}, {0, 1, 2, 3},
+		{0, 10, math.MaxInt64 - 20, math.MaxInt64 - 10}, {math.MaxInt64 - 3, math.MaxInt64 - 2, math.MaxInt64 - 1},
+	} {
+		r := rememberedRun{offsets: offsets}
+		wanted := []int64{0, 1, math.MaxInt64 / 2, math.MaxInt64 - 15, math.MaxInt64}
+		for offset := range int64(1100) {
+			wanted = append(wanted, offset, math.MaxInt64-offset)
+		}
+		for _, offset := range wanted {
+			want := -1
+			for i, o := range offsets {
+				if o <= offset {
+					want = i
+				}
+			}
+			require.Equal(t, want, r.place(offset), "%d in %v", offset, offsets)
+		}
+	}
 }
 
 // TestRememberedIsBounded adds more than is kept.
