@@ -124,7 +124,7 @@ func (s *strataStore) follow(ready func(), each func([]byte) bool) error {
 	ctx, cancel := context.WithCancel(background)
 	defer cancel()
 	ready()
-	for r, err := range s.p.Follow(ctx, log.Newest, log.ReadOptions{Unsynced: true}) {
+	for r, err := range s.p.Follow(ctx, log.Oldest, log.ReadOptions{Unsynced: true}) {
 		if err != nil {
 			return err
 		}
