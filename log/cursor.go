@@ -18,6 +18,8 @@ type cursor struct {
 	i   int // of the current segment in ps
 	seg *segment.Segment
 	sc  segment.Scanner
+	// sleeper is c's when it waits; nil before it does so for the first time.
+	sleeper *sleeper
 
 	// only is the partition whose batches are wanted, by the index; without byIndex all frames are.
 	byIndex bool
@@ -42,6 +44,11 @@ type cursor struct {
 func (c *cursor) end() place {
 	c.l.endMu.Lock()
 	defer c.l.endMu.Unlock()
+	return c.endLocked()
+}
+
+// endLocked is end for who holds endMu.
+func (c *cursor) endLocked() place {
 	if c.unsynced {
 		return c.l.written
 	}

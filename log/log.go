@@ -92,8 +92,8 @@ type Log struct {
 	endMu   sync.Mutex
 	written place
 	synced  place
-	dirty   []*Partition  // those with written records that are not synced
-	moved   chan struct{} // closed when an end moves, made by who waits
+	dirty   []*Partition // those with written records that are not synced
+	waiting waiting
 	// writtenPosition and syncedPosition repeat the positions of written and synced.
 	writtenPosition, syncedPosition atomic.Uint64
 

@@ -530,8 +530,6 @@ func (l *Log) close() error {
 	stateErr := l.applier.end()
 	l.preparer.end()
 	l.sealer.Wait()
-	l.endMu.Lock()
-	l.wakeFollowersLocked()
-	l.endMu.Unlock()
+	l.wakeFollowers()
 	return errors.Join(err, stateErr, l.files.closeAll(), l.lock.release())
 }

@@ -237,36 +237,6 @@ func (l *Log) readable() error {
 	return nil
 }
 
-// wait waits until the visible end has moved behind what c has seen.
-func (c *cursor) wait(ctx context.Context) error {
-	for {
-		if err := ctx.Err(); err != nil {
-			return err
-		}
-		moved := c.l.movedChannel()
-		limit, sealed, err := c.limit()
-		if err != nil {
-			return err
-		}
-		if sealed || limit > c.sc.Limit() {
-			return nil
-		}
-		c.l.mu.Lock()
-		closed, failed := c.l.closed, c.l.failed
-		c.l.mu.Unlock()
-		switch {
-		case closed:
-			return ErrClosed
-		case failed != nil:
-			return failed
-		}
-		select {
-		case <-moved:
-		case <-ctx.Done():
-		}
-	}
-}
-
 // RawBatch is a batch as it is stored.
 type RawBatch struct {
 	Topic     string

@@ -257,8 +257,6 @@ func (l *Log) foldFrame(f *segment.Frame, each func(*Partition, int64)) (changed
 func (l *Log) closeReadOnly() error {
 	l.applier.stopping.Store(true)
 	l.watcher.end()
-	l.endMu.Lock()
-	l.wakeFollowersLocked()
-	l.endMu.Unlock()
+	l.wakeFollowers()
 	return errors.Join(l.applier.endReadOnly(), l.files.closeAll())
 }

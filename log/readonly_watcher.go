@@ -176,7 +176,7 @@ func (w *watcher) publish() {
 	l.written, l.synced = here, proven
 	l.writtenPosition.Store(here.position)
 	l.syncedPosition.Store(proven.position)
-	l.wakeFollowersLocked()
+	l.takeWaitingLocked().wake()
 }
 
 // start returns where the frames of s begin.
@@ -270,7 +270,7 @@ func (w *watcher) next(name segment.Name) error {
 	l.syncedPosition.Store(l.synced.position)
 	l.writtenPosition.Store(l.written.position)
 	l.parts.Store(&chain)
-	l.wakeFollowersLocked()
+	l.takeWaitingLocked().wake()
 	l.endMu.Unlock()
 	l.mu.Unlock()
 	if l.o.Events.SegmentSealed != nil {

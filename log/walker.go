@@ -47,7 +47,7 @@ func (l *Log) newWalker() *walker {
 // endWalk gives back the memory of a walker.
 func (l *Log) endWalk(w *walker) {
 	c := w.c
-	*c = cursor{l: l, sc: c.sc}
+	*c = cursor{l: l, sc: c.sc, sleeper: c.sleeper}
 	c.sc.Rest(keptReadBytes)
 	w.decoder.Rest(keptExpandedBytes)
 	clear(w.expected)

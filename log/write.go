@@ -148,7 +148,6 @@ func (l *Log) touch(e *segment.Entry) {
 // together, for who syncs: it makes both ends those of what is synced. The caller has the pen.
 func (l *Log) publishWritten(to place) {
 	l.endMu.Lock()
-	defer l.endMu.Unlock()
 	for _, t := range l.touched {
 		t.p.written.Store(t.next)
 		if !t.p.dirty {
@@ -159,7 +158,9 @@ func (l *Log) publishWritten(to place) {
 	l.touched = l.touched[:0]
 	l.written = to
 	l.writtenPosition.Store(to.position)
-	l.wakeFollowersLocked()
+	w := l.takeWaitingLocked()
+	l.endMu.Unlock()
+	w.wake()
 }
 
 // syncWritten makes durable what is written, and publishes that. Any goroutine may call it.
@@ -204,13 +205,14 @@ func (l *Log) syncWritten() error {
 	l.count.sync.observe(int64(l.o.Clock.Monotonic() - started))
 
 	l.endMu.Lock()
-	defer l.endMu.Unlock()
 	l.synced = to
 	for _, p := range dirty {
 		p.synced.Store(p.syncing)
 	}
 	l.syncedPosition.Store(to.position)
-	l.wakeFollowersLocked()
+	w := l.takeWaitingLocked()
+	l.endMu.Unlock()
+	w.wake()
 	return nil
 }
 
@@ -242,26 +244,6 @@ func (l *Log) failLocked(cause error, g *group) error {
 	l.pending.reset()
 	l.groupOpen.Store(false)
 	l.room.wakeAllLocked()
-	l.endMu.Lock()
-	l.wakeFollowersLocked()
-	l.endMu.Unlock()
+	l.wakeFollowers()
 	return l.failed
-}
-
-// wakeFollowersLocked wakes those who wait for an end to move. endMu is held.
-func (l *Log) wakeFollowersLocked() {
-	if l.moved != nil {
-		close(l.moved)
-		l.moved = nil
-	}
-}
-
-// movedChannel returns a channel that is closed when an end moves, or the log fails or closes.
-func (l *Log) movedChannel() <-chan struct{} {
-	l.endMu.Lock()
-	defer l.endMu.Unlock()
-	if l.moved == nil {
-		l.moved = make(chan struct{})
-	}
-	return l.moved
 }
