@@ -82,8 +82,9 @@ type Log struct {
 	// ahead and mappedTail belong to the holder of the pen.
 	ahead      ahead
 	mappedTail mappedTail
-	// touched is what the commit group being written touches, viewed the stretches of it that views are
-	// derived from. They belong to the holder of the pen.
+	// fresh is the commit group being written, or nil, touched what it touches, viewed the stretches of it that
+	// views are derived from. They belong to the holder of the pen.
+	fresh      *group
 	touched    []touched
 	viewed     []span
 	viewedMask uint64
@@ -94,6 +95,7 @@ type Log struct {
 	synced  place
 	dirty   []*Partition // those with written records that are not synced
 	waiting waiting
+	recent  recent
 	// writtenPosition and syncedPosition repeat the positions of written and synced.
 	writtenPosition, syncedPosition atomic.Uint64
 

@@ -17,6 +17,9 @@ type waiting struct {
 	sleepers *sleeper
 }
 
+// any reports whether somebody waits.
+func (w waiting) any() bool { return w.moved != nil || w.sleepers != nil }
+
 // takeWaitingLocked returns who waits, to be woken. endMu is held; it need not be any more when they are.
 func (l *Log) takeWaitingLocked() waiting {
 	w := l.waiting
@@ -102,6 +105,9 @@ func (c *cursor) moreOrAsleep() bool {
 			return true // the segment is sealed
 		}
 	} else if end.byte > c.sc.Limit() {
+		if b := l.recent.of(end.part, c.sc.At(), end.byte); b != nil {
+			c.sc.Supply(b)
+		}
 		c.sc.Extend(end.byte)
 		return true
 	}

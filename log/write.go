@@ -84,7 +84,7 @@ func (l *Log) writeGroup(g *group, part *part, seg *segment.Segment, claimed int
 			return err
 		}
 	}
-	l.ink.marked = false
+	l.ink.marked, l.fresh = false, g
 	to := place{position: g.position, part: part, byte: g.start + g.bytes}
 	if len(l.viewed) > 0 {
 		l.applier.note(l.viewed, to)
@@ -156,6 +156,10 @@ func (l *Log) publishWritten(to place) {
 		}
 	}
 	l.touched = l.touched[:0]
+	if l.fresh != nil && l.waiting.any() {
+		l.recent.add(to.part, l.fresh)
+	}
+	l.fresh = nil
 	l.written = to
 	l.writtenPosition.Store(to.position)
 	w := l.takeWaitingLocked()

@@ -51,6 +51,11 @@ func (sc *Scanner) Limit() int64 { return sc.limit }
 // Extend moves the end of the scan to limit.
 func (sc *Scanner) Extend(limit int64) { sc.limit = max(sc.limit, limit) }
 
+// Supply hands sc bytes of the file, from where it stands on, in place of those that it would read. It copies them.
+func (sc *Scanner) Supply(b []byte) {
+	sc.buf, sc.bufAt = append(sc.buf[:0], b...), sc.at
+}
+
 // MoveTo moves to the frame at byte position at. What was read ahead is kept where it covers that.
 func (sc *Scanner) MoveTo(at int64) {
 	if at < sc.bufAt || at > sc.bufAt+int64(len(sc.buf)) {
