@@ -13,7 +13,8 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs"
 )
 
-// File is the index of a sealed segment, read from disk block by block as it is asked. Of what it read it
+// File is the index of a sealed segment, or of one as far as it went when its log was closed, read from disk block by block as
+// it is asked. Of what it read it
 // keeps inner nodes, as long as all files together have few of them, and leaves that lookups met last. Its
 // methods may be called concurrently, Close too.
 type File struct {

@@ -21,7 +21,7 @@ const (
 	writeBytes = 16 * blockBytes
 )
 
-// Write writes the index of a sealed segment to path, whole or not at all: to path with ".new"
+// Write writes the index of a segment, up to segment.EndByte, to path, whole or not at all: to path with ".new"
 // behind it, which it syncs and renames. It does not sync the directory, so a power cut may undo
 // the rename; then the index is missing and is rebuilt. A file that is already at path is
 // replaced. No Add may run meanwhile, nor another Write to the same path.

@@ -46,7 +46,8 @@
 // Behind a clean Close, Open reads the end of the last segment and no more, whatever its size: what is damaged
 // further ahead is met, as in all other segments, by who reads it, and by Verify. Close keeps the index of the
 // segment for that (nothing when less than 1 MiB was added to it); behind a kill, all of the last segment is read
-// that came since.
+// that came since. A backup that copies the files of a log while it is appended to and closed copies the .idx files
+// before the .seg files, or leaves them out, since they are made again: a segment that ends before its index does is refused.
 //
 // # Concurrency
 //

@@ -15,7 +15,8 @@ import (
 // after a kill, and which the whole index replaces when the segment is sealed.
 //
 // The file is written after everything that it tells of was synced. So it is also a witness: a segment that ends
-// before its kept index does was cut short, zeroed or put back in an older version.
+// before its kept index does was cut short, zeroed or put back in an older version. Who wants the older version removes the
+// index. It says no more than where the segment went at least.
 
 // keptLeast is how many bytes a segment must have grown by, at most, for its index to be kept again: to read them costs
 // less than to write the file.
@@ -26,7 +27,7 @@ func (l *Log) keepIndex() {
 	l.mu.Lock()
 	t, position := l.tail, l.position
 	l.mu.Unlock()
-	if t.byte-max(t.kept, t.seg.Data()) < min(keptLeast, l.o.SegmentBytes/64) || l.vouched() {
+	if t.byte-max(t.indexed, t.seg.Data()) < min(keptLeast, l.o.SegmentBytes/64) {
 		return
 	}
 	p := t.part
@@ -37,9 +38,9 @@ func (l *Log) keepIndex() {
 
 // recovered is what an opening knows of the last segment.
 type recovered struct {
-	end   segment.End
-	index indexer
-	kept  int64 // byte up to which the file of its index goes, or 0
+	end     segment.End
+	index   indexer
+	indexed int64 // byte up to which the file of its index goes, or 0
 }
 
 // recoverKept recovers the last segment with the index that was kept of it. It reports false when there is none that
@@ -74,23 +75,44 @@ func (l *Log) recoverKept(p *part, seg *segment.Segment) (r recovered, reach int
 	return recovered{end, k.ix, id.EndByte}, id.EndByte, true
 }
 
-// readKept reads the index that was kept of seg, or nothing when there is none that can be read.
-func (l *Log) readKept(p *part, seg *segment.Segment) (*index.Memory, index.SegmentID) {
+// openKept opens the index that was kept of p, or returns nil. One that cannot be read is none.
+func (l *Log) openKept(p *part) *index.File {
 	f, err := index.Inspect(l.fs, l.fs.PathJoin(l.logDir, p.name.Index()))
 	if err != nil {
+		return nil
+	}
+	if id := f.Segment(); id.LogID != p.id || id.Name != p.name.String() {
+		_ = f.Close()
+		return nil
+	}
+	return f
+}
+
+// keptReach returns the byte up to which a kept index says that p has frames, or 0.
+func (l *Log) keptReach(p *part) int64 {
+	f := l.openKept(p)
+	if f == nil {
+		return 0
+	}
+	defer func() { _ = f.Close() }()
+	return f.Segment().EndByte
+}
+
+// readKept reads the index that was kept of p, which is seg, or nothing when there is none that can be read.
+func (l *Log) readKept(p *part, seg *segment.Segment) (*index.Memory, index.SegmentID) {
+	f := l.openKept(p)
+	if f == nil {
 		return nil, index.SegmentID{}
 	}
 	defer func() { _ = f.Close() }()
 	id := f.Segment()
-	if id.LogID != p.id || id.Name != p.name.String() || id.EndByte < seg.Data() {
+	if id.EndByte < seg.Data() {
 		return nil, id
 	}
 	memory := index.NewMemory()
 	var disorder error
-	err = f.Entries(func(partition uint32, e index.Entry) bool {
-		if disorder = memory.Add(partition, e); disorder == nil && e.Byte >= id.EndByte {
-			disorder = errNotKept
-		}
+	err := f.Entries(func(partition uint32, e index.Entry) bool {
+		disorder = memory.Add(partition, e)
 		return disorder == nil
 	})
 	if err != nil || disorder != nil {

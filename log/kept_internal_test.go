@@ -77,8 +77,8 @@ func TestKeptEqualsWhole(t *testing.T) {
 				l, err := Open("data", Options{FS: at, SyncInterval: -1})
 				require.NoError(t, err)
 				of[i] = knownOf(t, l)
-				require.False(t, !kept && l.tail.kept > 0)
-				if l.tail.kept > 0 {
+				require.False(t, !kept && l.tail.indexed > 0)
+				if l.tail.indexed > 0 {
 					used++
 					if _, ok, _ := l.ink.index.memory.Last(positionRun); ok {
 						skipped++

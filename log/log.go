@@ -140,8 +140,8 @@ type tail struct {
 	claimed int64
 	// zeros is the byte up to which the file is prepared; 0 when it was not.
 	zeros int64
-	// kept is the byte up to which its index was in a file when the log was opened; 0 when there was none.
-	kept int64
+	// indexed is the byte up to which its index was in a file when the log was opened; 0 when there was none.
+	indexed int64
 }
 
 // ink is what the holder of the pen has with it.

@@ -342,7 +342,7 @@ func (l *Log) resume(last *part, seg *segment.Segment, r recovered) error {
 	l.time = startTime(l.o.Clock, end.Time)
 	l.tail = tail{
 		part: last, seg: seg, salt: seg.Salt(), byte: end.Byte,
-		claimed: max(end.FileBytes, end.Byte), kept: r.kept,
+		claimed: max(end.FileBytes, end.Byte), indexed: r.indexed,
 	}
 	l.ink.marked = true
 	if end.FileBytes > end.Byte {
@@ -358,14 +358,13 @@ func (l *Log) resume(last *part, seg *segment.Segment, r recovered) error {
 		if end.Last == segment.Closing {
 			l.epoch++
 		}
-		// The mark speaks for the bytes before it, and not for itself; a kept index speaks for both.
-		if end.Durable < end.Byte {
-			if _, err := seg.Rewrite(end.Durable, end.Byte); err != nil {
-				return err
-			}
-			if err := seg.Sync(); err != nil {
-				return err
-			}
+		// The mark speaks for the bytes before it, and not for itself; a kept index speaks for both. Neither speaks for
+		// a copy of the file, so it is synced in any case.
+		if _, err := seg.Rewrite(end.Durable, end.Byte); err != nil {
+			return err
+		}
+		if err := seg.Sync(); err != nil {
+			return err
 		}
 	}
 	here := place{position: l.position, part: l.tail.part, byte: l.tail.byte}

@@ -65,6 +65,9 @@ func (w *watcher) open(p *part, seg *segment.Segment, held bool) error {
 		if err := w.believe(); err != nil {
 			return err
 		}
+		if end := w.tail.end; end.Byte < w.l.keptReach(p) {
+			w.l.o.Logger.Warn("the log ends before the index that was kept when it was closed, see strata verify", "segment", p.name.String(), "byte", end.Byte)
+		}
 	}
 	w.tail.polling = true
 	w.publish()
@@ -355,9 +358,18 @@ func (w *watcher) dropMemory(chain parts) {
 		if p.memory.Load() == nil {
 			continue
 		}
-		if _, err := w.l.fs.Stat(w.l.fs.PathJoin(w.l.logDir, p.name.Index())); err == nil {
-			p.memory.Store(nil)
+		p.mu.Lock()
+		end := p.end
+		p.mu.Unlock()
+		// It may be the one that was kept before the segment was sealed.
+		idx, err := index.Open(w.l.files, w.l.fs.PathJoin(w.l.logDir, p.name.Index()), p.indexID(end.Byte, end.Position))
+		if err != nil {
+			continue
 		}
+		p.mu.Lock()
+		p.idx, p.idxGone = idx, false
+		p.mu.Unlock()
+		p.memory.Store(nil)
 	}
 }
 

@@ -54,7 +54,7 @@ func (x *examination) segment(i int) error {
 	case e.sealed > 0:
 		return x.index(e, memory)
 	case !x.live:
-		return x.keptIndex(e, memory)
+		return x.keptIndex(e, seg, memory)
 	}
 	return nil
 }
@@ -300,7 +300,7 @@ func (x *examination) frames(i int, e *examined, seg *segment.Segment) (*index.M
 		x.skipTo(x.position+lostSegment, true)
 	}
 	if e.sealed == 0 && !x.live {
-		if s.end.Torn > 0 && open < 0 {
+		if s.end.Torn > 0 && open < 0 && s.end.Byte >= x.l.keptReach(e.part) {
 			x.note("%s ends at byte %d in %d bytes of a torn tail, which were never acknowledged as synced", seg.Name(), s.end.Byte, s.end.Torn)
 		}
 		if s.end.Last == segment.Sealing {
@@ -476,7 +476,7 @@ func (x *examination) index(e *examined, memory *index.Memory) error {
 }
 
 // keptIndex judges the index that was kept of the active segment, if there is one, and the segment by it.
-func (x *examination) keptIndex(e *examined, memory *index.Memory) error {
+func (x *examination) keptIndex(e *examined, seg *segment.Segment, memory *index.Memory) error {
 	base := e.part.name.Index()
 	file, err := index.Inspect(x.l.fs, x.l.fs.PathJoin(x.l.logDir, base))
 	if isNotExist(err) {
@@ -495,9 +495,13 @@ func (x *examination) keptIndex(e *examined, memory *index.Memory) error {
 		return nil
 	}
 	if e.end.Byte < id.EndByte {
+		// Somebody may have appended, and closed the log, since the frames were read.
+		if _, err := seg.ReadFrame(nil, e.end.Byte, id.EndByte); !errors.Is(err, ErrCorrupt) {
+			return err
+		}
 		e.damaged = true
-		x.find(Finding{File: e.part.name.String(), Byte: e.end.Byte, Check: "end", Detail: fmt.Sprintf("the frames end, and the index that was kept when the log was closed tells of more, up to byte %d", id.EndByte), FromPosition: x.position, ToPosition: id.EndPosition})
-		x.skipTo(id.EndPosition, true)
+		x.find(Finding{File: e.part.name.String(), Byte: e.end.Byte, Check: "end", Detail: fmt.Sprintf("the frames end, and the index that was kept when the log was closed tells of more, up to byte %d at least", id.EndByte), FromPosition: x.position, ToPosition: id.EndPosition})
+		x.skipTo(max(x.position, id.EndPosition)+lostSegment, true)
 		return nil
 	}
 	if e.damaged {
