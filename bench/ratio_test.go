@@ -19,7 +19,7 @@ const (
 	// W2: commits of 100 records of 1 KiB, written, against one write for each.
 	gateUnsynced = 0.30
 	// W3: commits of one record of 1 KiB, synced, against write and fdatasync over old blocks.
-	gateSynced = 0.41
+	gateSynced = 0.48
 )
 
 // TestGateUnsynced is the gate of W2.
