@@ -47,7 +47,8 @@
 // further ahead is met, as in all other segments, by who reads it, and by Verify. Close keeps the index of the
 // segment for that (nothing when less than 1 MiB was added to it); behind a kill, all of the last segment is read
 // that came since. A backup that copies the files of a log while it is appended to and closed copies the .idx files
-// before the .seg files, or leaves them out, since they are made again: a segment that ends before its index does is refused.
+// before the .seg files, or leaves them out, since they are made again: a segment that ends before its index does is refused,
+// until Repair has been asked or, where the earlier end is wanted, the .idx file was removed.
 //
 // # Concurrency
 //

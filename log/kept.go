@@ -60,6 +60,7 @@ func (l *Log) recoverKept(p *part, seg *segment.Segment) (r recovered, reach int
 		end.Byte, end.Position = k.stride.Byte, uint64(k.stride.Offset)
 	}
 	if err := l.foldKept(memory, seg, end.Byte); err != nil {
+		l.notOfUse(p, err)
 		return r, id.EndByte, false
 	}
 	end, err = seg.RecoverFrom(end, func(f *segment.Frame) error {
@@ -68,17 +69,24 @@ func (l *Log) recoverKept(p *part, seg *segment.Segment) (r recovered, reach int
 		}
 		return k.meet(l, f)
 	})
-	if err != nil || !k.met {
+	if err == nil && !k.met {
+		err = errNotKept
+	}
+	if err != nil {
+		l.notOfUse(p, err)
 		return r, id.EndByte, false
 	}
 	end.Durable = max(end.Durable, id.EndByte)
 	return recovered{end, k.ix, id.EndByte}, id.EndByte, true
 }
 
-// openKept opens the index that was kept of p, or returns nil. One that cannot be read is none.
+// openKept opens the index that was kept of p, or returns nil. One that cannot be read is none, which is said.
 func (l *Log) openKept(p *part) *index.File {
 	f, err := index.Inspect(l.fs, l.fs.PathJoin(l.logDir, p.name.Index()))
 	if err != nil {
+		if !isNotExist(err) {
+			l.notOfUse(p, err)
+		}
 		return nil
 	}
 	if id := f.Segment(); id.LogID != p.id || id.Name != p.name.String() {
@@ -86,6 +94,11 @@ func (l *Log) openKept(p *part) *index.File {
 		return nil
 	}
 	return f
+}
+
+// notOfUse says why the index that was kept of p is not used.
+func (l *Log) notOfUse(p *part, err error) {
+	l.o.Logger.Warn("index that was kept is of no use", "segment", p.name.String(), "error", err.Error())
 }
 
 // keptReach returns the byte up to which a kept index says that p has frames, or 0.
@@ -115,7 +128,8 @@ func (l *Log) readKept(p *part, seg *segment.Segment) (*index.Memory, index.Segm
 		disorder = memory.Add(partition, e)
 		return disorder == nil
 	})
-	if err != nil || disorder != nil {
+	if err := errors.Join(err, disorder); err != nil {
+		l.notOfUse(p, err)
 		return nil, id
 	}
 	return memory, id
