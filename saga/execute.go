@@ -53,10 +53,7 @@ func (x *running) carryOut(j *job) error {
 	var err error
 	if in == nil {
 		if in, err = x.r.e.load(x.acting, key); err != nil {
-			if errors.Is(err, ErrInstance) || x.acting.Err() != nil {
-				return nil
-			}
-			return err
+			return x.unless(err)
 		}
 	}
 	c := x.r.definition(in)
@@ -77,6 +74,14 @@ func (x *running) carryOut(j *job) error {
 	e.actions.Wait()
 	if e.fenced(err) {
 		return nil // another runner has it
+	}
+	return err
+}
+
+// unless returns err, for which an instance could not be loaded, unless it is gone or the runner ends.
+func (x *running) unless(err error) error {
+	if errors.Is(err, ErrInstance) || x.acting.Err() != nil {
+		return nil
 	}
 	return err
 }
@@ -119,12 +124,14 @@ func (e *execution) loop() error {
 			}
 		case <-e.cl.poke:
 			r = nil
-			e.in, err = e.x.r.e.load(e.x.acting, e.key)
+			in, err := e.x.r.e.load(e.x.acting, e.key)
+			if err != nil {
+				stop()
+				return e.x.unless(err)
+			}
+			e.in = in
 		}
 		stop()
-		if err != nil {
-			return err
-		}
 	}
 }
 
